@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The end-to-end harness: the real gateway binary, real MCP peers, scripted upstreams, raw clients.
+//!
+//! Everything here is blocking and thread-based on purpose: a test decides byte by byte what is on
+//! the wire and when, and no runtime stands between the two.
+
+pub mod gateway;
+pub mod http1;
+pub mod metrics;
+pub mod observation;
+pub mod peers;
+pub mod process;
+pub mod upstream;
+pub mod wait;
+
+pub use gateway::{Gateway, GatewayOptions};
+pub use http1::{Connection, Head, Reply};
+pub use upstream::{Exchange, Scripted};
+pub use wait::{DEADLINE, Gate, wait_until};

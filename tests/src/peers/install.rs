@@ -1,0 +1,142 @@
+//! Installs the peers' packages into the target folder, once for each version of the manifests.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Peers;
+
+/// Node's first release line on which the client packages run.
+const NODE_AT_LEAST: (u32, u32) = (20, 0);
+/// Python's first release on which `mcp` 2 installs.
+const PYTHON_AT_LEAST: (u32, u32) = (3, 11);
+
+/// The version of PyPI `mcp` whose source distribution has the everything-server.
+const PYTHON_SDK: &str = "mcp==2.3.0";
+
+const PACKAGE: &str = include_str!("../../peers/package.json");
+const PACKAGE_LOCK: &str = include_str!("../../peers/package-lock.json");
+const REQUIREMENTS: &str = include_str!("../../peers/requirements.txt");
+
+/// Scripts are written on every call: they are ours and change more often than the packages do.
+/// They live beside `node_modules` because that is where Node looks for imports.
+const SCRIPTS: [(&str, &str); 5] = [
+    ("client.mjs", include_str!("../../peers/client.mjs")),
+    ("client.py", include_str!("../../peers/client.py")),
+    ("loopback.mjs", include_str!("../../peers/loopback.mjs")),
+    ("plans/everything-typescript.json", include_str!("../../peers/plans/everything-typescript.json")),
+    ("plans/everything-python.json", include_str!("../../peers/plans/everything-python.json")),
+];
+
+/// Installs what is missing into `TARGET_DIR/peers` and nowhere else. Calls from several processes
+/// wait for one another; when all is there, a call costs a few file reads.
+///
+/// # Errors
+/// When Node or Python is missing or too old (the message says which tests need it), or a package
+/// cannot be installed.
+pub fn install(target_dir: &Path) -> Result<Peers> {
+    let root = target_dir.join("peers");
+    let peers = Peers { node: root.join("node"), python: root.join("python") };
+    fs::create_dir_all(peers.node.join("plans"))?;
+    fs::create_dir_all(&peers.python)?;
+    let lock = File::create(root.join("lock"))?;
+    lock.lock().context("waiting for another installation of the peers")?;
+
+    let node = runtime("node", &["--version"], NODE_AT_LEAST)?;
+    let python = runtime("python3", &["--version"], PYTHON_AT_LEAST)?;
+    once(&peers.node, &[&node, PACKAGE, PACKAGE_LOCK], install_node)?;
+    once(&peers.python, &[&python, PYTHON_SDK, REQUIREMENTS], install_python)?;
+    for (name, text) in SCRIPTS {
+        write_if_different(&peers.node.join(name), text)?;
+    }
+    Ok(peers)
+}
+
+/// The version that a runtime prints, once it is known to be new enough.
+fn runtime(program: &str, arguments: &[&str], at_least: (u32, u32)) -> Result<String> {
+    let (major, minor) = at_least;
+    let needed =
+        format!("the tests with real MCP peers (modules peers_*) cannot run: they need {program} {major}.{minor} or newer on PATH");
+    let output = Command::new(program).args(arguments).output().with_context(|| needed.clone())?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let mut numbers = version.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(found_major)), Some(Ok(found_minor))) if (found_major, found_minor) >= at_least => Ok(version),
+        _ => bail!("{needed}; found {version:?}"),
+    }
+}
+
+/// Runs `install` unless the stamp in `directory` says that it was done with the same inputs.
+fn once(directory: &Path, inputs: &[&str], install: fn(&Path) -> Result<()>) -> Result<()> {
+    let mut hasher = DefaultHasher::new();
+    inputs.hash(&mut hasher);
+    let wanted = format!("{:016x}", hasher.finish());
+    let stamp = directory.join("installed");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    // Removed first and written last, so that an installation that was cut off is done again.
+    match fs::remove_file(&stamp) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    install(directory)?;
+    Ok(fs::write(&stamp, wanted)?)
+}
+
+fn install_node(directory: &Path) -> Result<()> {
+    fs::write(directory.join("package.json"), PACKAGE)?;
+    fs::write(directory.join("package-lock.json"), PACKAGE_LOCK)?;
+    run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(directory))
+}
+
+fn install_python(directory: &Path) -> Result<()> {
+    fs::write(directory.join("requirements.txt"), REQUIREMENTS)?;
+    run(Command::new("python3").args(["-m", "venv", "--clear", "venv"]).current_dir(directory))?;
+    let pip = |arguments: &[&str]| {
+        let mut command = Command::new(directory.join("venv/bin/python"));
+        run(command.args(["-m", "pip", "--disable-pip-version-check"]).args(arguments).current_dir(directory))
+    };
+    pip(&["install", "--quiet", "--requirement", "requirements.txt"])?;
+    // The everything-server is only in the source distribution. Asking pip for the source makes it
+    // prepare the metadata, hence the two build packages among the requirements.
+    let source = directory.join("source");
+    if source.exists() {
+        fs::remove_dir_all(&source)?;
+    }
+    fs::create_dir(&source)?;
+    let options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", "--dest", "source"];
+    pip(&[&["download"], options.as_slice(), &[PYTHON_SDK]].concat())?;
+    let archive = fs::read_dir(&source)?.next().context("pip downloaded nothing")??.path();
+    let package = "*/examples/servers/everything-server/mcp_everything_server";
+    let mut tar = Command::new("tar");
+    tar.arg("-xzf").arg(&archive).args(["--strip-components=4", "--wildcards", package]);
+    run(tar.current_dir(directory))?;
+    ensure!(directory.join("mcp_everything_server/server.py").is_file(), "{PYTHON_SDK} has no everything-server");
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?} failed ({})\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// Replaces the file in one step: a client of another test process may be reading it.
+fn write_if_different(path: &Path, text: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|found| found == text) {
+        return Ok(());
+    }
+    let new = path.with_extension("new");
+    fs::write(&new, text)?;
+    Ok(fs::rename(&new, path)?)
+}
