@@ -1,0 +1,57 @@
+//! Finding the bytes that matter inside a string: the hot loops of the scanner and the validator.
+
+use memchr::memchr2;
+
+/// Most strings end or hold an escape within this many bytes, where a plain loop beats the set-up of a vector search.
+const SHORT: usize = 16;
+
+/// The offset of the first quote or backslash.
+pub(crate) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    let (head, tail) = bytes.split_at(bytes.len().min(SHORT));
+    if let Some(at) = head.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+        return Some(at);
+    }
+    memchr2(b'"', b'\\', tail).map(|at| at + head.len())
+}
+
+/// The offset of the first quote, backslash or control character (which a string may not hold), else the length.
+pub(crate) fn special(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..at + 8) {
+        let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
+        let hits = special_lanes(word);
+        if hits != 0 {
+            return at + (hits.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).map_or(bytes.len(), |found| at + found)
+}
+
+/// The top bit of the lowest lane that holds a special byte is set; lanes above it may be set wrongly by a borrow, those below never.
+const fn special_lanes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let is_quote = quote.wrapping_sub(ONES) & !quote;
+    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
+    let is_control = word.wrapping_sub(ONES * 0x20) & !word;
+    (is_quote | is_backslash | is_control) & TOPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{quote_or_backslash, special};
+    use proptest::prelude::{any, proptest};
+
+    proptest! {
+        #[test]
+        fn the_fast_loops_find_what_a_plain_one_finds(bytes in any::<Vec<u8>>()) {
+            let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+            assert_eq!(quote_or_backslash(&bytes), end);
+            let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            assert_eq!(special(&bytes), end.unwrap_or(bytes.len()));
+        }
+    }
+}
