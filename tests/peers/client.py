@@ -81,7 +81,7 @@ class Peer:
     async def message(self, message: Any) -> None:
         if isinstance(message, Exception):
             self.note("transport error", repr(message))
-        else:
+        elif not isinstance(message, types.ProgressNotification):  # those have a callback of their own
             self.note(message.method, message.params)
 
     async def progressed(self, progress: float, total: float | None, message: str | None) -> None:

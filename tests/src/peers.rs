@@ -151,7 +151,8 @@ impl Peers {
             bail!("the client ended with {status}\n{}", process.output());
         }
         let plan = std::fs::read_to_string(&plan)?;
-        Observations::parse(&process.stdout(), &plan).with_context(|| process.output())
+        Observations::parse(&process.stdout(), &plan)
+            .with_context(|| format!("{client:?}, {era} era, {server:?} server\n{}", process.stderr()))
     }
 
     fn interpreter(&self) -> PathBuf {

@@ -75,9 +75,9 @@ impl Process {
         }
     }
 
-    /// Both outputs, for an error message.
+    /// The end of both outputs, for an error message.
     pub fn output(&self) -> String {
-        format!("--- {0} stdout\n{1}--- {0} stderr\n{2}", self.name, self.stdout(), self.stderr())
+        format!("--- {0} stdout\n{1}--- {0} stderr\n{2}", self.name, tail(&self.stdout()), tail(&self.stderr()))
     }
 
     /// Sends SIGTERM, without waiting.
@@ -128,6 +128,13 @@ impl Drop for Process {
 
 fn read(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// The last lines: enough to see what went wrong last, without burying the message above them.
+fn tail(text: &str) -> String {
+    const LINES: usize = 30;
+    let skipped = text.lines().count().saturating_sub(LINES);
+    text.split_inclusive('\n').skip(skipped).collect()
 }
 
 /// The lines that have their line end: the last one may still be in the making.
