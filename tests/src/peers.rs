@@ -148,7 +148,7 @@ impl Peers {
         // A plan has about forty steps, each with a deadline of its own.
         let status = process.wait(DEADLINE * 6)?;
         if !status.success() {
-            bail!("the client ended with {status}\n{}", process.output());
+            bail!("{client:?}, {era} era, {server:?} server: ended with {status}\n{}", process.stderr());
         }
         let plan = std::fs::read_to_string(&plan)?;
         Observations::parse(&process.stdout(), &plan)

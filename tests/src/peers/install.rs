@@ -58,8 +58,7 @@ pub fn install(target_dir: &Path) -> Result<Peers> {
 /// The version that a runtime prints, once it is known to be new enough.
 fn runtime(program: &str, arguments: &[&str], at_least: (u32, u32)) -> Result<String> {
     let (major, minor) = at_least;
-    let needed =
-        format!("the tests with real MCP peers (modules peers_*) cannot run: they need {program} {major}.{minor} or newer on PATH");
+    let needed = format!("the tests with real MCP peers (module peers) cannot run: they need {program} {major}.{minor} or newer on PATH");
     let output = Command::new(program).args(arguments).output().with_context(|| needed.clone())?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let mut numbers = version.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').map(str::parse);
@@ -139,4 +138,44 @@ fn write_if_different(path: &Path, text: &str) -> Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, text)?;
     Ok(fs::rename(&new, path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_refused(program: &str, argument: &str, at_least: (u32, u32), says: &[&str]) {
+        let message = format!("{:#}", runtime(program, &[argument], at_least).unwrap_err());
+        for words in says.iter().chain(&["module peers", program]) {
+            assert!(message.contains(words), "{words} is not in: {message}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_old_runtime_is_named_with_the_tests_that_need_it() {
+        check_refused("no-such-runtime", "--version", (1, 0), &["1.0 or newer"]);
+        check_refused("echo", "v19.9.0", (20, 0), &["20.0 or newer", "found \"v19.9.0\""]);
+        check_refused("echo", "Python 3.9.1", (3, 11), &["3.11 or newer", "found \"Python 3.9.1\""]);
+        check_refused("echo", "no version", (1, 0), &["found \"no version\""]);
+        assert_eq!(runtime("echo", &["Python 3.11.7"], (3, 11)).unwrap(), "Python 3.11.7");
+    }
+
+    #[test]
+    fn what_is_installed_is_installed_once_for_its_inputs() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let calls = || fs::read_to_string(&log).unwrap_or_default().len();
+        let note = |directory: &Path| {
+            let log = directory.join("log");
+            Ok(fs::write(&log, fs::read_to_string(&log).unwrap_or_default() + ".")?)
+        };
+        for (inputs, expected) in [(["a"], 1), (["a"], 1), (["b"], 2), (["a"], 3)] {
+            once(directory.path(), &inputs, note).unwrap();
+            assert_eq!(calls(), expected, "{inputs:?}");
+        }
+        let fails = |_: &Path| bail!("cut off");
+        once(directory.path(), &["c"], fails).unwrap_err();
+        once(directory.path(), &["a"], note).unwrap();
+        assert_eq!(calls(), 4, "an installation that failed leaves no stamp behind");
+    }
 }
