@@ -6,16 +6,16 @@
 
 mod draft;
 mod role;
+mod skipped;
+mod token;
 
 use crate::envelope::Envelope;
-use crate::json::{decode, quote_or_backslash};
+use crate::json::decode;
 use draft::Draft;
 use role::{MAX_KEY_BYTES, Role};
+use skipped::{Skipped, plain_length};
+use token::{Held, MAX_SCALAR_BYTES, MAX_STRING_BYTES, is_number, scalar_length, string_end};
 
-/// More raw bytes of a captured string than any capture needs: 260 bytes of text, each written as an escape of six.
-const MAX_HELD_BYTES: usize = 6 * 260 + 6;
-/// More bytes than any number or literal that means something here.
-const MAX_SCALAR_BYTES: usize = 64;
 /// Batch, message, result, content, element; or batch, message, params, `_meta`, client info.
 const MAX_FRAMES: usize = 5;
 
@@ -51,7 +51,9 @@ pub struct Scanner {
     /// Of the value expected or being read.
     role: Role,
     draft: Draft,
-    string: StringState,
+    held: Held,
+    /// The chunk before ended inside a string, right behind a backslash.
+    escape_pending: bool,
     skipped: Skipped,
     /// Bytes fed before the current chunk.
     offset: u64,
@@ -85,32 +87,6 @@ enum Phase {
     Failed,
 }
 
-/// A string or scalar that began and has not ended.
-#[derive(Default)]
-struct StringState {
-    /// The chunk ended right behind a backslash.
-    escape_pending: bool,
-    /// What earlier chunks held of it; empty when it began in the current one.
-    held: Vec<u8>,
-    /// It is longer than what is held.
-    cut: bool,
-}
-
-impl StringState {
-    fn hold(&mut self, bytes: &[u8], limit: usize) {
-        let room = limit - self.held.len().min(limit);
-        self.cut |= bytes.len() > room;
-        self.held.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-}
-
-/// The containers of a skipped value: their number, and of the outermost 64 whether each is an object.
-#[derive(Default)]
-struct Skipped {
-    depth: u64,
-    objects: u64,
-}
-
 impl Default for Scanner {
     fn default() -> Self {
         Self::new()
@@ -126,7 +102,8 @@ impl Scanner {
             depth: 0,
             role: Role::Message,
             draft: Draft::default(),
-            string: StringState::default(),
+            held: Held::default(),
+            escape_pending: false,
             skipped: Skipped::default(),
             offset: 0,
             message_start: 0,
@@ -138,9 +115,8 @@ impl Scanner {
 
     /// Forgets everything that was fed.
     pub fn reset(&mut self) {
-        let mut held = std::mem::take(&mut self.string.held);
-        held.clear();
-        *self = Self { string: StringState { held, ..StringState::default() }, ..Self::new() };
+        let held = std::mem::take(&mut self.held);
+        *self = Self { held, ..Self::new() };
     }
 
     /// Whether the outermost value is an array: a batch of 2025-03-26.
@@ -212,7 +188,7 @@ impl Scanner {
             }
             (Phase::FirstElement, b']') => self.close(next),
             (Phase::FirstElement | Phase::Value, _) => return self.begin_value(byte, at),
-            (Phase::FirstKey | Phase::NextKey, b'"') => self.begin_string(Phase::Key),
+            (Phase::FirstKey | Phase::NextKey, b'"') => self.begin_token(Phase::Key),
             (Phase::FirstKey, b'}') => self.close(next),
             (Phase::Colon, b':') => self.phase = Phase::Value,
             (Phase::Next, b',') if container.opens_array() => self.expect_element(container, Phase::Value),
@@ -250,12 +226,13 @@ impl Scanner {
                 self.expect_element(role, Phase::FirstElement);
             }
             b'{' | b'[' => {
-                self.skipped = Skipped { depth: 1, objects: u64::from(byte == b'{') };
+                self.skipped = Skipped::default();
+                self.skipped.open(byte == b'{');
                 self.phase = Phase::Skip;
             }
-            b'"' => self.begin_string(Phase::String),
+            b'"' => self.begin_token(Phase::String),
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
-                self.begin_string(Phase::Scalar);
+                self.begin_token(Phase::Scalar);
                 return at;
             }
             _ => self.phase = Phase::Failed,
@@ -284,74 +261,53 @@ impl Scanner {
         self.phase = if self.depth == 0 { Phase::End } else { Phase::Next };
     }
 
-    fn begin_string(&mut self, phase: Phase) {
+    fn begin_token(&mut self, phase: Phase) {
         self.phase = phase;
-        self.string.held.clear();
-        self.string.cut = false;
+        self.held.clear();
     }
 
     /// Reads within a key or a string value.
     fn string(&mut self, chunk: &[u8], at: usize) -> usize {
         let is_key = self.phase == Phase::Key;
-        let wanted = is_key || self.role.is_captured();
-        let Some(end) = string_end(chunk, at, &mut self.string.escape_pending) else {
-            if wanted {
-                self.string.hold(&chunk[at..], MAX_HELD_BYTES);
+        let is_wanted = is_key || self.role.is_captured();
+        let Some(end) = string_end(chunk, at, &mut self.escape_pending) else {
+            if is_wanted {
+                self.held.keep(&chunk[at..], MAX_STRING_BYTES);
             }
             return chunk.len();
         };
-        let mut held = std::mem::take(&mut self.string.held);
-        let raw = if held.is_empty() {
-            &chunk[at..end]
-        } else {
-            self.string.held = held;
-            self.string.hold(&chunk[at..end], MAX_HELD_BYTES);
-            held = std::mem::take(&mut self.string.held);
-            &held
-        };
+        let (raw, _) = self.held.join(&chunk[at..end], MAX_STRING_BYTES);
         if is_key {
-            self.end_key(raw);
+            self.role = member_role(self.frames[self.depth.saturating_sub(1)], raw);
+            self.phase = Phase::Colon;
         } else {
-            if wanted {
+            if is_wanted {
                 self.draft.string(self.role, raw);
             }
             self.end_value(self.role, end + 1);
         }
-        self.string.held = held;
         end + 1
-    }
-
-    fn end_key(&mut self, raw: &[u8]) {
-        let object = self.frames[self.depth.saturating_sub(1)];
-        self.phase = Phase::Colon;
-        self.role = match () {
-            () if raw.len() > MAX_KEY_BYTES => Role::Content,
-            () if raw.contains(&b'\\') => decode(raw).map_or(Role::Content, |key| object.member(key.as_bytes())),
-            () => object.member(raw),
-        };
     }
 
     /// Reads within a number or literal.
     fn scalar(&mut self, chunk: &[u8], at: usize) -> usize {
-        let length = chunk[at..].iter().take_while(|byte| is_scalar(**byte)).count();
-        let end = at + length;
+        let end = at + scalar_length(&chunk[at..]);
         if end == chunk.len() {
-            self.string.hold(&chunk[at..], MAX_SCALAR_BYTES);
+            self.held.keep(&chunk[at..], MAX_SCALAR_BYTES);
         } else {
             self.end_scalar(&chunk[at..end], end);
         }
         end
     }
 
-    fn end_scalar(&mut self, tail: &[u8], end: usize) {
-        self.string.hold(tail, MAX_SCALAR_BYTES);
-        let (raw, whole) = (&*self.string.held, !self.string.cut);
-        if !is_number(raw) && !(whole && matches!(raw, b"true" | b"false" | b"null")) {
+    fn end_scalar(&mut self, last: &[u8], end: usize) {
+        let (raw, is_whole) = self.held.join(last, MAX_SCALAR_BYTES);
+        if !is_number(raw) && !(is_whole && matches!(raw, b"true" | b"false" | b"null")) {
             self.phase = Phase::Failed;
             return;
         }
         if self.role.is_captured() {
-            self.draft.scalar(self.role, raw, whole);
+            self.draft.scalar(self.role, raw, is_whole);
         }
         self.end_value(self.role, end);
     }
@@ -359,13 +315,11 @@ impl Scanner {
     /// Reads within a value that is not captured, outside its strings.
     fn skip(&mut self, chunk: &[u8], mut at: usize) -> usize {
         loop {
-            while chunk.get(at).is_some_and(|byte| SKIPPED[usize::from(*byte)]) {
-                at += 1;
-            }
+            at += plain_length(&chunk[at..]);
             let Some(&byte) = chunk.get(at) else { return at };
             at += 1;
             match byte {
-                b'"' => match string_end(chunk, at, &mut self.string.escape_pending) {
+                b'"' => match string_end(chunk, at, &mut self.escape_pending) {
                     Some(end) => at = end + 1,
                     None => {
                         self.phase = Phase::SkipString;
@@ -374,7 +328,7 @@ impl Scanner {
                 },
                 b'{' | b'[' => self.skipped.open(byte == b'{'),
                 b'}' | b']' if self.skipped.close(byte == b'}') => {
-                    if self.skipped.depth == 0 {
+                    if self.skipped.is_over() {
                         self.end_value(self.role, at);
                         return at;
                     }
@@ -388,69 +342,17 @@ impl Scanner {
     }
 
     fn skip_string(&mut self, chunk: &[u8], at: usize) -> usize {
-        match string_end(chunk, at, &mut self.string.escape_pending) {
-            Some(end) => {
-                self.phase = Phase::Skip;
-                end + 1
-            }
-            None => chunk.len(),
-        }
+        let Some(end) = string_end(chunk, at, &mut self.escape_pending) else { return chunk.len() };
+        self.phase = Phase::Skip;
+        end + 1
     }
 }
 
-impl Skipped {
-    fn open(&mut self, is_object: bool) {
-        if self.depth < 64 {
-            self.objects = self.objects & !(1 << self.depth) | u64::from(is_object) << self.depth;
-        }
-        self.depth += 1;
+/// The role of the value that the key `raw` of `object` announces.
+fn member_role(object: Role, raw: &[u8]) -> Role {
+    match () {
+        () if raw.len() > MAX_KEY_BYTES => Role::Content,
+        () if !raw.contains(&b'\\') => object.member(raw),
+        () => decode(raw).map_or(Role::Content, |key| object.member(key.as_bytes())),
     }
-
-    /// Whether the bracket is the one that belongs here; deeper than 64 every one is taken for it.
-    fn close(&mut self, is_object: bool) -> bool {
-        self.depth -= 1;
-        self.depth >= 64 || (self.objects >> self.depth & 1 == 1) == is_object
-    }
-}
-
-/// The offset of the quote that ends the string `at` lies in.
-fn string_end(chunk: &[u8], mut at: usize, escape_pending: &mut bool) -> Option<usize> {
-    if std::mem::take(escape_pending) {
-        at += 1;
-    }
-    loop {
-        let found = at + quote_or_backslash(chunk.get(at..)?)?;
-        if chunk[found] == b'"' {
-            return Some(found);
-        }
-        at = found + 2;
-        if at > chunk.len() {
-            *escape_pending = true;
-            return None;
-        }
-    }
-}
-
-/// Bytes that stand between the strings and brackets of JSON: white space, separators, numbers, and the letters of the literals.
-const SKIPPED: [bool; 256] = {
-    let mut table = [false; 256];
-    let bytes = b" \t\n\r,:+-.0123456789Eaeflnrstu";
-    let mut at = 0;
-    while at < bytes.len() {
-        table[bytes[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
-
-/// Every byte that does not end a number or literal.
-const fn is_scalar(byte: u8) -> bool {
-    !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'{' | b'}' | b'[' | b']' | b'"')
-}
-
-/// Loosely: made of what numbers are made of, and with a digit where one must be.
-fn is_number(raw: &[u8]) -> bool {
-    let digits = raw.strip_prefix(b"-").unwrap_or(raw);
-    digits.first().is_some_and(u8::is_ascii_digit)
-        && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
 }

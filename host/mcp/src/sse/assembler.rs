@@ -87,6 +87,11 @@ impl SseAssembler {
         None
     }
 
+    /// Whether nothing is held: the next byte begins a block, or follows one that was too large and has ended.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.input.is_empty() && !self.discarding
+    }
+
     /// The bytes of an event that the stream's end has cut off, and those not yet read; empty where there are none.
     pub fn take_rest(&mut self) -> Bytes {
         let mut rest = std::mem::take(&mut self.held);
