@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Telemetry: facts come in by [`Telemetry::emit`], numbers go out as Prometheus text and as snapshots, exchanges as access lines.
+//!
+//! The room knows no other room: it takes plain values. Names of metrics and labels stand in one table ([`MetricName`],
+//! [`Label`]); every label value from outside passes a bound on the way in.
+
+mod access_log;
+mod bounded_names;
+mod core;
+mod error_type;
+mod facts;
+mod families;
+mod family;
+mod http_status;
+mod intern;
+pub mod log;
+mod names;
+mod plugin_handles;
+mod plugin_metrics;
+mod process;
+mod server;
+mod snapshot;
+mod telemetry;
+
+pub use access_log::AccessLogTarget;
+pub use facts::{
+    AccessLine, AlertDelivered, AlertsFiring, ErrorType, ExchangeFinished, Fact, HealthCheckFinished, HttpMethod, NameKind,
+    OperationFinished, ReloadFinished, ServerUp, TelemetryDropped, UpstreamConnected,
+};
+pub use families::OPERATION_BUCKETS;
+pub use names::{Label, MetricDefinition, MetricKind, MetricName, reference_markdown};
+pub use plugin_handles::PluginHandles;
+pub use plugin_metrics::{Declaration, DeclareError, MOST_METRICS, MOST_SERIES, MetricId, PluginMetrics};
+pub use server::{InFlightGuard, ServerMetrics};
+pub use snapshot::{MetricSnapshot, Series};
+pub use telemetry::{OpenConnection, Telemetry, TelemetryConfig, TelemetryError};

@@ -1,0 +1,88 @@
+//! Gathers lines and writes them in large pieces; says how many were lost when the target does not take them.
+
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Write};
+use std::thread;
+use std::time::Duration;
+
+use super::{AccessLogTarget, AccessRecord};
+use crate::telemetry::TelemetryError;
+
+/// Lines are written when so many bytes are gathered, or no more are queued.
+const BATCH: usize = 64 * 1024;
+/// A target in non-blocking mode is tried again this often ...
+const RETRY: Duration = Duration::from_millis(5);
+/// ... so many times for one batch, then its lines are lost: the queue behind it fills in the meantime.
+const RETRIES: u32 = 200;
+
+/// Opens the target; `None` for [`AccessLogTarget::Off`].
+pub(super) fn open(target: AccessLogTarget) -> Result<Option<Box<dyn Write + Send>>, TelemetryError> {
+    match target {
+        AccessLogTarget::Off => Ok(None),
+        AccessLogTarget::Stdout => Ok(Some(Box::new(io::stdout()))),
+        AccessLogTarget::File(path) => {
+            let file = OpenOptions::new().append(true).create(true).open(&path);
+            file.map(|file| Some(Box::new(file) as _)).map_err(|source| TelemetryError::AccessLog { path, source })
+        }
+    }
+}
+
+/// The lines not yet written.
+pub(super) struct LineWriter {
+    output: Box<dyn Write + Send>,
+    batch: Vec<u8>,
+    /// The last write stopped within a line: the next must start on a new one.
+    torn: bool,
+}
+
+impl LineWriter {
+    pub fn new(output: Box<dyn Write + Send>) -> Self {
+        Self { output, batch: Vec::with_capacity(BATCH + 4096), torn: false }
+    }
+
+    /// Adds a line; returns how many lines were lost on the way.
+    pub fn add(&mut self, record: &AccessRecord) -> u64 {
+        record.append_to(&mut self.batch);
+        if self.batch.len() >= BATCH { self.finish() } else { 0 }
+    }
+
+    /// Writes what is gathered; returns how many lines were lost.
+    pub fn finish(&mut self) -> u64 {
+        if self.batch.is_empty() {
+            return 0;
+        }
+        let mend = usize::from(self.torn);
+        if self.torn {
+            self.batch.insert(0, b'\n');
+        }
+        let written = self.write_batch();
+        let rest = &self.batch[written.max(mend)..];
+        let lost = u64::try_from(rest.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u64::MAX);
+        self.torn = match self.batch[..written].last() {
+            Some(last) => *last != b'\n',
+            None => self.torn,
+        };
+        self.batch.clear();
+        lost
+    }
+
+    /// How many bytes the target took.
+    fn write_batch(&mut self) -> usize {
+        let (mut written, mut retries) = (0, 0);
+        while written < self.batch.len() {
+            match self.output.write(&self.batch[written..]) {
+                Ok(0) => break,
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock && retries < RETRIES => {
+                    retries += 1;
+                    thread::sleep(RETRY);
+                }
+                Err(_) => break,
+            }
+        }
+        // Standard output is buffered by line in front of the descriptor.
+        let _ = self.output.flush();
+        written
+    }
+}

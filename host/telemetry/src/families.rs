@@ -1,0 +1,218 @@
+//! The table of core metrics, and the typed families made from it: the one place where a metric is named.
+
+use prometheus::proto::MetricFamily;
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+
+use crate::family::Family;
+use crate::names::{Buckets, Label, MetricDefinition, MetricKind};
+
+/// The boundaries that the OpenTelemetry MCP conventions advise for operation durations, seconds.
+pub const OPERATION_BUCKETS: &[f64] = &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+const HTTP_BUCKETS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0];
+const OVERHEAD_BUCKETS: &[f64] = &[0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0];
+const CONNECT_BUCKETS: &[f64] = &[0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+const PLUGIN_BUCKETS: &[f64] =
+    &[0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.02, 0.1, 1.0, 10.0];
+const RELOAD_BUCKETS: &[f64] = &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+const BYTE_BUCKETS: &[f64] =
+    &[64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
+
+macro_rules! leaf {
+    (counter) => {
+        IntCounter
+    };
+    (float_counter) => {
+        Counter
+    };
+    (gauge) => {
+        IntGauge
+    };
+    (float_gauge) => {
+        Gauge
+    };
+    (histogram) => {
+        Histogram
+    };
+}
+
+macro_rules! kind {
+    (counter) => {
+        MetricKind::Counter
+    };
+    (float_counter) => {
+        MetricKind::Counter
+    };
+    (gauge) => {
+        MetricKind::Gauge
+    };
+    (float_gauge) => {
+        MetricKind::Gauge
+    };
+    (histogram) => {
+        MetricKind::Histogram
+    };
+}
+
+macro_rules! buckets {
+    () => {
+        Buckets::None
+    };
+    (operation) => {
+        Buckets::Operation
+    };
+    ($bounds:ident) => {
+        Buckets::Fixed($bounds)
+    };
+}
+
+/// Makes of each row a variant of [`MetricName`], a row of [`TABLE`] and a field of [`Families`].
+macro_rules! metrics {
+    ($($leaf:ident $(($bounds:ident))? $id:ident $field:ident $name:literal [$($label:ident),*] $help:literal;)*) => {
+        /// A metric of the core.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum MetricName {
+            $(#[doc = $help] $id,)*
+        }
+
+        /// Every core metric, indexed by [`MetricName`].
+        pub(crate) const TABLE: &[MetricDefinition] = &[
+            $(MetricDefinition {
+                id: MetricName::$id,
+                name: $name,
+                kind: kind!($leaf),
+                help: $help,
+                labels: &[$(Label::$label),*],
+                buckets: buckets!($($bounds)?),
+            },)*
+        ];
+
+        /// One family for each row of the table.
+        pub(crate) struct Families {
+            $(pub $field: Family<leaf!($leaf)>,)*
+        }
+
+        impl Families {
+            /// Empty families; `operation_buckets` are checked by the caller.
+            pub fn new(operation_buckets: &[f64]) -> Self {
+                Self { $($field: Family::core(MetricName::$id.definition(), operation_buckets),)* }
+            }
+
+            /// Every family that has a series.
+            pub fn collect(&self) -> Vec<MetricFamily> {
+                [$(self.$field.collect(),)*].into_iter().flatten().collect()
+            }
+        }
+    };
+}
+
+metrics! {
+    counter HttpRequests http_requests "watchgate_http_requests_total" [Server, Method, Status, Outcome]
+        "HTTP exchanges that ended.";
+    histogram(HTTP_BUCKETS) HttpRequestDuration http_request_duration "watchgate_http_request_duration_seconds" [Server, Method]
+        "Time from the request's head to the last byte of the answer, in seconds. Event streams count when they end.";
+    gauge HttpRequestsInFlight http_requests_in_flight "watchgate_http_requests_in_flight" [Server, Method]
+        "HTTP exchanges going on now, open event streams included.";
+    histogram(OVERHEAD_BUCKETS) Overhead overhead "watchgate_overhead_seconds" [Server]
+        "Time an operation spent in the gateway itself, upstream and plugin time excluded, in seconds.";
+    counter ToolCalls tool_calls "watchgate_mcp_tool_calls_total" [Server, Tool, Outcome]
+        "Calls of tools (tools/call) that ended.";
+    histogram(operation) ToolCallDuration tool_call_duration "watchgate_mcp_tool_call_duration_seconds" [Server, Tool]
+        "Time from the arrival of a tools/call to the last byte of its answer, in seconds.";
+    histogram(BYTE_BUCKETS) MessageBytes message_bytes "watchgate_mcp_message_bytes" [Server, Direction]
+        "Size of JSON-RPC messages as received, in bytes.";
+    histogram(operation) ServerOperationDuration server_operation_duration "mcp_server_operation_duration_seconds"
+        [Server, McpMethodName, GenAiToolName, GenAiPromptName, ErrorType, Outcome, McpProtocolVersion, Initiator]
+        "Time from a JSON-RPC request or notification being received to its answer or acknowledgement being sent, in seconds: what the sender sees. By the OpenTelemetry conventions the codes -32700, -32600, -32601, -32602 and -32002 are no error_type here.";
+    histogram(operation) ClientOperationDuration client_operation_duration "mcp_client_operation_duration_seconds"
+        [Server, McpMethodName, GenAiToolName, GenAiPromptName, ErrorType, Outcome, McpProtocolVersion]
+        "Time spent waiting for the upstream server's answer to a client's request or notification, in seconds: what the upstream costs.";
+    gauge ServerUp server_up "watchgate_server_up" [Server]
+        "1 when the last probe of the server succeeded, else 0.";
+    histogram(CONNECT_BUCKETS) UpstreamConnect upstream_connect "watchgate_upstream_connect_seconds" [Server, Result]
+        "Time to open a connection to the server, in seconds; result is ok or failed.";
+    gauge ConnectionsOpen connections_open "watchgate_connections_open" []
+        "Client connections open now.";
+    counter PluginCalls plugin_calls "watchgate_plugin_calls_total" [Plugin, Kind]
+        "Calls of a plugin that ended, failed ones included.";
+    histogram(PLUGIN_BUCKETS) PluginCallDuration plugin_call_duration "watchgate_plugin_call_duration_seconds" [Plugin, Kind]
+        "Time of one plugin call, waiting for an instance included, in seconds.";
+    counter PluginFailures plugin_failures "watchgate_plugin_failures_total" [Plugin, Kind, Reason]
+        "Plugin calls that gave no answer.";
+    counter PluginDenials plugin_denials "watchgate_plugin_denials_total" [Plugin]
+        "Messages that the plugin refused.";
+    gauge PluginMemory plugin_memory "watchgate_plugin_memory_bytes" [Plugin]
+        "Linear memory of the plugin, in bytes.";
+    gauge PluginGeneration plugin_generation "watchgate_plugin_generation" [Plugin]
+        "The live generation, counted from 1; 0 when none is live.";
+    gauge PluginState plugin_state "watchgate_plugin_state" [Plugin, State]
+        "1 for the state the plugin is in, 0 for the others it has been in; all 0 when the plugin is gone.";
+    counter PluginRestarts plugin_restarts "watchgate_plugin_restarts_total" [Plugin]
+        "Instances that were thrown away after a failure and replaced.";
+    gauge PluginInstances plugin_instances "watchgate_plugin_instances" [Plugin]
+        "Instances alive now.";
+    counter PluginLogLinesDropped plugin_log_lines_dropped "watchgate_plugin_log_lines_dropped_total" [Plugin]
+        "Log lines of the plugin over its allowance.";
+    counter PluginOperationsDropped plugin_operations_dropped "watchgate_plugin_operations_dropped_total" [Plugin, Reason]
+        "Finished operations that a derivation plugin did not get to see.";
+    counter PluginValuesDropped plugin_values_dropped "watchgate_plugin_values_dropped_total" [Plugin, Reason]
+        "Values of the plugin's own metrics that were refused: negative, not_finite, wrong_type or unknown_metric.";
+    counter PluginSeriesOverflow plugin_series_overflow "watchgate_plugin_series_overflow_total" [Plugin]
+        "Values of the plugin's own metrics that went to the labels `_other`, because it had 1000 series.";
+    counter Reloads reloads "watchgate_reload_total" [Result, Reason]
+        "Ends of the reload pipeline: result is live, refused or removed; reason is the refusal's code.";
+    histogram(RELOAD_BUCKETS) ReloadDuration reload_duration "watchgate_reload_duration_seconds" [Result]
+        "Time from a plugin file being seen to the end of the pipeline, in seconds.";
+    float_gauge ReloadLastSuccess reload_last_success "watchgate_reload_last_success_timestamp_seconds" []
+        "When a generation last went live, seconds since the Unix epoch.";
+    counter TelemetryDropped telemetry_dropped "watchgate_telemetry_dropped_total" [Signal, Reason]
+        "Telemetry that was lost, so that traffic was not.";
+    gauge HealthCheckStatus health_check_status "watchgate_health_check_status" [Check, State]
+        "1 for the status the check reported last, 0 for the others it has reported.";
+    histogram(CONNECT_BUCKETS) HealthCheckDuration health_check_duration "watchgate_health_check_duration_seconds" [Check]
+        "Time of one run of the check, in seconds.";
+    gauge AlertsFiring alerts_firing "watchgate_alerts_firing" [Severity]
+        "Alerts firing now.";
+    counter AlertNotifications alert_notifications "watchgate_alert_notifications_total" [Action, Result]
+        "Notifications given to alert plugins, each attempt once.";
+    gauge BuildInfo build_info "watchgate_build_info" [Version]
+        "Always 1; the labels tell what is running.";
+    float_gauge Uptime uptime "watchgate_uptime_seconds" []
+        "Time since the gateway started, in seconds.";
+    float_counter ProcessCpu process_cpu "process_cpu_seconds_total" []
+        "User and system CPU time of the process, in seconds.";
+    gauge ProcessResident process_resident "process_resident_memory_bytes" []
+        "Resident memory, in bytes.";
+    gauge ProcessVirtual process_virtual "process_virtual_memory_bytes" []
+        "Virtual memory, in bytes.";
+    gauge ProcessOpenFds process_open_fds "process_open_fds" []
+        "Open file descriptors.";
+    gauge ProcessMaxFds process_max_fds "process_max_fds" []
+        "The soft limit of open file descriptors.";
+    float_gauge ProcessStartTime process_start_time "process_start_time_seconds" []
+        "When the process started, seconds since the Unix epoch.";
+    gauge ProcessThreads process_threads "process_threads" []
+        "Threads of the process.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::TABLE;
+    use crate::names::{Buckets, MetricKind};
+
+    #[test]
+    fn every_row_stands_at_its_own_index_under_a_name_of_its_own() {
+        let mut names = HashSet::new();
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.id as usize, index);
+            assert!(names.insert(row.name), "{} stands twice", row.name);
+            assert!(row.help.ends_with('.'), "{}: help is a sentence", row.name);
+            assert_eq!(row.kind == MetricKind::Counter, row.name.ends_with("_total"), "{}", row.name);
+            assert_eq!(row.kind == MetricKind::Histogram, !matches!(row.buckets, Buckets::None), "{}", row.name);
+            let labels: HashSet<_> = row.labels.iter().collect();
+            assert_eq!(labels.len(), row.labels.len(), "{}", row.name);
+        }
+    }
+}

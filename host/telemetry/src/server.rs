@@ -1,0 +1,120 @@
+//! One configured server's metrics: cached handles, so that the hot path finds a series without a lock or an allocation.
+
+mod exchange_series;
+mod known_names;
+mod operation_series;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use crate::core::Core;
+use crate::facts::{ExchangeFinished, HttpMethod, NameKind, OperationFinished};
+use exchange_series::ExchangeSeries;
+pub(crate) use known_names::KnownNames;
+use operation_series::OperationSeries;
+
+/// The metrics of one server. Made by [`crate::Telemetry::server`], once a server, and kept by who proxies to it.
+pub struct ServerMetrics {
+    core: Arc<Core>,
+    names: Arc<KnownNames>,
+    in_flight: [IntGauge; HttpMethod::ALL.len()],
+    exchanges: ExchangeSeries,
+    operations: OperationSeries,
+    overhead: Histogram,
+    bytes_to_server: Histogram,
+    bytes_to_client: Histogram,
+    connected: OnceLock<Histogram>,
+    connect_failed: OnceLock<Histogram>,
+}
+
+impl ServerMetrics {
+    pub(crate) fn new(core: Arc<Core>, name: &str) -> Self {
+        let families = &core.families;
+        Self {
+            names: Arc::new(KnownNames::new(name)),
+            in_flight: HttpMethod::ALL.map(|method| families.http_requests_in_flight.with(&[name, method.as_str()])),
+            exchanges: ExchangeSeries::new(),
+            operations: OperationSeries::new(),
+            overhead: families.overhead.with(&[name]),
+            bytes_to_server: families.message_bytes.with(&[name, "client-to-server"]),
+            bytes_to_client: families.message_bytes.with(&[name, "server-to-client"]),
+            connected: OnceLock::new(),
+            connect_failed: OnceLock::new(),
+            core,
+        }
+    }
+
+    /// The server's configured name, as in the `server` label.
+    pub fn name(&self) -> &str {
+        self.names.server()
+    }
+
+    /// Makes a name a label value of its own from now on: for names the server listed, and for those of a `tools/call` or
+    /// `prompts/get` that it answered without error. Cheap when the name is known. The first 500 names of a kind count,
+    /// names of more than 128 bytes and resource URIs never.
+    pub fn learn(&self, kind: NameKind, name: &str) {
+        self.names.learn(kind, name);
+    }
+
+    /// Whether the name is a label value of its own.
+    pub fn is_known(&self, kind: NameKind, name: &str) -> bool {
+        self.names.find(kind, name).is_some()
+    }
+
+    /// Counts an exchange as going on until the guard is dropped.
+    pub fn in_flight(&self, method: HttpMethod) -> InFlightGuard {
+        let gauge = self.in_flight[method as usize].clone();
+        gauge.inc();
+        InFlightGuard { gauge }
+    }
+
+    pub(crate) fn names(&self) -> &Arc<KnownNames> {
+        &self.names
+    }
+
+    pub(crate) fn exchange_finished(&self, fact: &ExchangeFinished<'_>) {
+        self.exchanges.record(&self.core, self.name(), fact);
+    }
+
+    pub(crate) fn operation_finished(&self, fact: &OperationFinished<'_>) {
+        self.operations.record(&self.core, &self.names, fact);
+        let (requests, responses) =
+            if fact.from_client { (&self.bytes_to_server, &self.bytes_to_client) } else { (&self.bytes_to_client, &self.bytes_to_server) };
+        if fact.request_bytes > 0 {
+            requests.observe(bytes(fact.request_bytes));
+        }
+        if fact.response_bytes > 0 {
+            responses.observe(bytes(fact.response_bytes));
+        }
+        if let Some(overhead) = fact.overhead {
+            self.overhead.observe(overhead.as_secs_f64());
+        }
+    }
+
+    pub(crate) fn upstream_connected(&self, duration: Duration, ok: bool) {
+        let (slot, result) = if ok { (&self.connected, "ok") } else { (&self.connect_failed, "failed") };
+        slot.get_or_init(|| self.core.families.upstream_connect.with(&[self.name(), result])).observe(duration.as_secs_f64());
+    }
+}
+
+/// One exchange going on; dropping it ends the count.
+#[must_use = "the exchange counts as going on until this is dropped"]
+pub struct InFlightGuard {
+    gauge: IntGauge,
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a message of 2^53 bytes does not exist")]
+fn bytes(count: u64) -> f64 {
+    count as f64
+}
+
+/// A counter made when it first counts.
+type LazyCounter = OnceLock<IntCounter>;

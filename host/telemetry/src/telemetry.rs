@@ -1,0 +1,241 @@
+//! The room's front: where facts come in, and where the numbers go out.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use prometheus::TextEncoder;
+use prometheus::proto::MetricFamily;
+
+use crate::access_log::{AccessLog, AccessLogTarget, AccessRecord, Losses};
+use crate::bounded_names::BoundedNames;
+use crate::core::Core;
+use crate::facts::{AlertDelivered, AlertsFiring, ExchangeFinished, Fact, HealthCheckFinished, ReloadFinished, ServerUp};
+use crate::families::{Families, OPERATION_BUCKETS};
+use crate::plugin_handles::PluginHandles;
+use crate::plugin_metrics::{PluginMetrics, PluginStore};
+use crate::process;
+use crate::server::ServerMetrics;
+use crate::snapshot::MetricSnapshot;
+
+/// Plugin names that become labels; also of health checks and alert actions.
+const MOST_NAMES: usize = 1000;
+/// Severities are the operator's own words; nobody needs so many.
+const MOST_SEVERITIES: usize = 32;
+/// Servers besides those named in the configuration.
+const MOST_UNNAMED_SERVERS: usize = 16;
+
+/// What the room needs to know.
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// Where access lines go.
+    pub access_log: AccessLogTarget,
+    /// Upper bounds for durations of operations and tool calls, seconds, rising; empty for those of the OpenTelemetry MCP
+    /// conventions.
+    pub operation_buckets: Vec<f64>,
+    /// The names of the configured servers.
+    pub servers: Vec<String>,
+}
+
+/// Why telemetry cannot start: the operator's configuration or the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The access log cannot be opened for appending.
+    #[error("cannot write the access log {}: {source}", path.display())]
+    AccessLog {
+        /// The configured file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The writer of the access log cannot be started.
+    #[error("cannot start the thread that writes the access log: {0}")]
+    AccessLogThread(io::Error),
+    /// The bounds are not finite and rising.
+    #[error("histogram buckets must be finite numbers in rising order")]
+    Buckets,
+}
+
+/// All telemetry of one gateway.
+pub struct Telemetry {
+    core: Arc<Core>,
+    access_log: Option<AccessLog>,
+    servers: Mutex<HashMap<Box<str>, Arc<ServerMetrics>>>,
+    server_names: BoundedNames,
+    plugins: Mutex<HashMap<Box<str>, Arc<PluginHandles>>>,
+    plugin_names: BoundedNames,
+    plugin_store: Arc<PluginStore>,
+    check_names: BoundedNames,
+    severities: BoundedNames,
+    started: Instant,
+    /// Held while the figures of the process are read, so that two scrapes do not add the same CPU time twice.
+    scraping: Mutex<()>,
+}
+
+impl Telemetry {
+    /// Opens the access log and starts its writer. The configured servers' metrics exist from now on.
+    pub fn new(config: TelemetryConfig) -> Result<Arc<Self>, TelemetryError> {
+        let buckets = if config.operation_buckets.is_empty() { OPERATION_BUCKETS } else { &config.operation_buckets };
+        if !buckets.iter().all(|bound| bound.is_finite()) || !buckets.is_sorted_by(|low, high| low < high) {
+            return Err(TelemetryError::Buckets);
+        }
+        let core = Arc::new(Core::new(buckets));
+        let lost = |reason| core.families.telemetry_dropped.with(&["access_log", reason]);
+        let losses = Losses { queue_full: lost("queue_full"), write_failed: lost("write_failed") };
+        core.families.build_info.with(&[env!("CARGO_PKG_VERSION")]).set(1);
+        core.families.connections_open.with(&[]).set(0);
+        let telemetry = Self {
+            access_log: AccessLog::start(config.access_log, losses)?,
+            servers: Mutex::default(),
+            server_names: BoundedNames::new(config.servers.len() + MOST_UNNAMED_SERVERS),
+            plugins: Mutex::default(),
+            plugin_names: BoundedNames::new(MOST_NAMES),
+            plugin_store: Arc::new(PluginStore::new(core.clone())),
+            check_names: BoundedNames::new(MOST_NAMES),
+            severities: BoundedNames::new(MOST_SEVERITIES),
+            started: Instant::now(),
+            scraping: Mutex::new(()),
+            core,
+        };
+        for server in &config.servers {
+            telemetry.server(server);
+        }
+        Ok(Arc::new(telemetry))
+    }
+
+    /// Takes in a fact. Never blocks; for exchanges and operations it neither locks nor allocates once their series exist.
+    pub fn emit(&self, fact: impl Fact) {
+        fact.record(self);
+    }
+
+    /// The handles of a server, the same for the same name. Names that are not configured share a small bound, then `_other`.
+    pub fn server(&self, name: &str) -> Arc<ServerMetrics> {
+        let label = self.server_names.label(name);
+        let mut servers = self.servers.lock();
+        servers.entry(label.into()).or_insert_with(|| Arc::new(ServerMetrics::new(self.core.clone(), label))).clone()
+    }
+
+    /// The handles of a plugin, the same for the same name.
+    pub fn plugin(&self, name: &str) -> Arc<PluginHandles> {
+        let label = self.plugin_names.label(name);
+        let mut plugins = self.plugins.lock();
+        plugins.entry(label.into()).or_insert_with(|| Arc::new(PluginHandles::new(self.core.clone(), label))).clone()
+    }
+
+    /// The own metrics of a new generation of a plugin; nothing is recorded before [`PluginMetrics::activate`].
+    pub fn open_plugin_metrics(&self, plugin: &str) -> Arc<PluginMetrics> {
+        Arc::new(PluginMetrics::new(self.plugin_store.clone(), self.plugin_names.label(plugin)))
+    }
+
+    /// Counts a client connection as open until the guard is dropped.
+    pub fn connection_opened(&self) -> OpenConnection {
+        let gauge = self.core.families.connections_open.with(&[]);
+        gauge.inc();
+        OpenConnection { gauge }
+    }
+
+    /// Every metric in the Prometheus text format 0.0.4.
+    pub fn render_prometheus(&self) -> String {
+        let mut text = String::new();
+        TextEncoder::new()
+            .encode_utf8(&self.gather(), &mut text)
+            .expect("every family has a name and a series, and a String takes any text");
+        text
+    }
+
+    /// Every series as plain values.
+    pub fn snapshot(&self) -> MetricSnapshot {
+        MetricSnapshot::from_families(&self.gather())
+    }
+
+    /// Writes out the access lines queued so far; blocks at most for `deadline`.
+    pub fn flush(&self, deadline: Duration) {
+        if let Some(log) = &self.access_log {
+            log.flush(deadline);
+        }
+    }
+
+    pub(crate) fn families(&self) -> &Families {
+        &self.core.families
+    }
+
+    pub(crate) fn exchange_finished(&self, fact: ExchangeFinished<'_>) {
+        fact.server.exchange_finished(&fact);
+        if let Some(log) = &self.access_log {
+            log.write(AccessRecord {
+                names: fact.server.names().clone(),
+                started: fact.started,
+                http_method: fact.http_method,
+                status: fact.status,
+                outcome: fact.outcome,
+                duration: fact.duration,
+                upstream: fact.upstream,
+                plugins: fact.plugins,
+                request_bytes: fact.request_bytes,
+                response_bytes: fact.response_bytes,
+                line: fact.line,
+            });
+        }
+    }
+
+    pub(crate) fn server_up(&self, fact: &ServerUp<'_>) {
+        self.families().server_up.with(&[self.server_names.label(fact.server)]).set(i64::from(fact.up));
+    }
+
+    pub(crate) fn reload_finished(&self, fact: &ReloadFinished<'_>) {
+        let families = self.families();
+        families.reloads.with(&[fact.result, fact.reason.unwrap_or("")]).inc();
+        families.reload_duration.with(&[fact.result]).observe(fact.duration.as_secs_f64());
+        if fact.result == "live" {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            families.reload_last_success.with(&[]).set(now.as_secs_f64());
+        }
+    }
+
+    pub(crate) fn health_check_finished(&self, fact: &HealthCheckFinished<'_>) {
+        let check = self.check_names.label(fact.check);
+        let states = &self.families().health_check_status;
+        states.with(&[check, fact.status]);
+        states.for_each_under(&[check], |gauge| gauge.set(0));
+        states.with(&[check, fact.status]).set(1);
+        self.families().health_check_duration.with(&[check]).observe(fact.duration.as_secs_f64());
+    }
+
+    pub(crate) fn alerts_firing(&self, fact: &AlertsFiring<'_>) {
+        let count = i64::try_from(fact.count).unwrap_or(i64::MAX);
+        self.families().alerts_firing.with(&[self.severities.label(fact.severity)]).set(count);
+    }
+
+    pub(crate) fn alert_delivered(&self, fact: &AlertDelivered<'_>) {
+        self.families().alert_notifications.with(&[self.plugin_names.label(fact.action), fact.result]).inc();
+    }
+
+    /// Core and plugin families by name; none is empty.
+    fn gather(&self) -> Vec<MetricFamily> {
+        let families = self.families();
+        {
+            let _one_at_a_time = self.scraping.lock();
+            process::read_into(families);
+            families.uptime.with(&[]).set(self.started.elapsed().as_secs_f64());
+        }
+        let mut gathered = families.collect();
+        gathered.append(&mut self.plugin_store.collect());
+        gathered.sort_by(|left, right| left.name().cmp(right.name()));
+        gathered
+    }
+}
+
+/// One client connection; dropping it ends the count.
+#[must_use = "the connection counts as open until this is dropped"]
+pub struct OpenConnection {
+    gauge: prometheus::IntGauge,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
