@@ -35,6 +35,10 @@ impl RequestId {
     pub fn as_json(&self) -> &str {
         &self.0
     }
+
+    pub(crate) fn into_json(self) -> Box<str> {
+        self.0
+    }
 }
 
 /// The integer a JSON number stands for: `7`, `-0`, `7.0` and `7e0`, but neither `7.5` nor what `i64` or an exact `f64` cannot hold.

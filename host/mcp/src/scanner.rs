@@ -302,7 +302,8 @@ impl Scanner {
 
     fn end_scalar(&mut self, last: &[u8], end: usize) {
         let (raw, is_whole) = self.held.join(last, MAX_SCALAR_BYTES);
-        if !is_number(raw) && !(is_whole && matches!(raw, b"true" | b"false" | b"null")) {
+        let is_literal = is_whole && matches!(raw, b"true" | b"false" | b"null");
+        if !is_literal && !is_number(raw) {
             self.phase = Phase::Failed;
             return;
         }

@@ -322,7 +322,7 @@ impl Draft {
             name,
             protocol_version: params.peer.protocol_version.or(params.meta.peer.protocol_version).or(result.peer.protocol_version),
             peer_name: params.peer.name.or(params.meta.peer.name).or(result.peer.name).or(result.meta_peer_name),
-            progress_token: progress_token.map(|token| token.as_json().into()),
+            progress_token: progress_token.map(RequestId::into_json),
             traceparent: params.meta.traceparent,
             cancelled_id: if method_name == method::NOTIFICATIONS_CANCELLED { params.cancelled_id } else { None },
             method,
@@ -376,6 +376,9 @@ fn decodes_to(raw: &[u8], text: &str) -> bool {
 }
 
 fn method_text(raw: &[u8]) -> MethodText {
+    if let Some(known) = str::from_utf8(raw).ok().and_then(method::known) {
+        return MethodText::Known(known);
+    }
     let text = decode_lossy(raw, MAX_METHOD_BYTES);
     match method::known(&text) {
         Some(known) => MethodText::Known(known),
