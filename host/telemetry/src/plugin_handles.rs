@@ -103,6 +103,11 @@ impl PluginHandles {
         self.core.families.plugin_operations_dropped.with(&[&self.plugin, reason]).inc();
     }
 
+    /// An operation reaches a derivation plugin without its texts; `reason` says why they could not be cleared.
+    pub fn texts_dropped(&self, reason: &'static str) {
+        self.core.families.telemetry_dropped.with(&["operation_text", reason]).inc();
+    }
+
     /// Instances alive.
     pub fn instances(&self, live: u64) {
         self.instances.set(gauge_value(live));
