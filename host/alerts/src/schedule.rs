@@ -1,0 +1,127 @@
+//! The loop that ties clock, metrics, evaluator and delivery together.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use watchgate_hooks::{Alert, AlertState, LiveHooks, unix_ms};
+use watchgate_telemetry::{AlertsFiring, Telemetry};
+
+use crate::config::{AlertsConfig, AlertsConfigError};
+use crate::delivery::Delivery;
+use crate::evaluator::Evaluator;
+use crate::moment::Clock;
+use crate::status::{ActiveAlert, AlertPhase, AlertsSnapshot};
+
+/// Resolved alerts kept for `/api/alerts`.
+const RESOLVED_KEPT: usize = 100;
+
+/// Alerting at work. Dropping it does not stop it; `shutdown` and [`Alerts::drain`] do.
+pub struct Alerts {
+    delivery: Delivery,
+    shown: Mutex<Shown>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Shown {
+    snapshot: AlertsSnapshot,
+    resolved: VecDeque<ActiveAlert>,
+}
+
+impl Alerts {
+    /// Starts evaluating, at once and then at each interval, until `shutdown` is true. Runs on a tokio runtime.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `config`.
+    pub fn start(
+        config: &AlertsConfig,
+        clock: Clock,
+        live: Arc<LiveHooks>,
+        telemetry: Arc<Telemetry>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Result<Arc<Self>, Vec<AlertsConfigError>> {
+        config.validate()?;
+        let evaluator = Evaluator::new(config);
+        let delivery = Delivery::new(live, Arc::clone(&telemetry), Arc::clone(&clock));
+        let alerts = Arc::new(Self { delivery, shown: Mutex::default(), task: Mutex::default() });
+        let work = Arc::clone(&alerts).work(evaluator, config.evaluation_interval, clock, telemetry, shutdown);
+        *alerts.task.lock() = Some(tokio::spawn(work));
+        Ok(alerts)
+    }
+
+    /// Everything about alerts now.
+    pub fn snapshot(&self) -> AlertsSnapshot {
+        let shown = self.shown.lock();
+        AlertsSnapshot { resolved: shown.resolved.iter().cloned().collect(), waiting: self.delivery.waiting(), ..shown.snapshot.clone() }
+    }
+
+    /// Ends the loop and has every waiting notification tried once more, within `deadline` in all. The alert plugins must still be live.
+    pub async fn drain(&self, deadline: Duration) {
+        let task = self.task.lock().take();
+        if let Some(task) = task {
+            // Between two evaluations the loop holds nothing, and an evaluation has no point at which it could be cut.
+            task.abort();
+            if let Err(end) = task.await
+                && end.is_panic()
+            {
+                tracing::error!(%end, "the alert loop had ended early");
+            }
+        }
+        self.delivery.drain(deadline).await;
+    }
+
+    async fn work(
+        self: Arc<Self>,
+        mut evaluator: Evaluator,
+        interval: Duration,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                // A closed channel means that nobody is left who could ask for the end: the process is ending.
+                _ = shutdown.wait_for(|stop| *stop) => return,
+                _ = ticks.tick() => {}
+            }
+            self.evaluate(&mut evaluator, &clock, &telemetry);
+        }
+    }
+
+    fn evaluate(&self, evaluator: &mut Evaluator, clock: &Clock, telemetry: &Telemetry) {
+        let now = clock();
+        let news = evaluator.step(now, &telemetry.snapshot());
+        for alert in &news {
+            log(alert);
+        }
+        for (severity, count) in evaluator.firing_by_severity() {
+            telemetry.emit(AlertsFiring { severity, count });
+        }
+        self.delivery.offer(&news, || evaluator.firing());
+        let mut shown = self.shown.lock();
+        shown.snapshot.evaluated_at_ms = unix_ms(now.wall);
+        shown.snapshot.rules = evaluator.rule_status();
+        shown.snapshot.alerts = evaluator.active();
+        for alert in news.into_iter().filter(|alert| alert.state == AlertState::Resolved) {
+            shown.resolved.push_front(ActiveAlert::new(alert, AlertPhase::Resolved));
+        }
+        shown.resolved.truncate(RESOLVED_KEPT);
+    }
+}
+
+fn log(alert: &Alert) {
+    let Alert { name, severity, value, threshold, labels, .. } = alert;
+    match alert.state {
+        AlertState::Resolved => tracing::info!(alert = %name, severity, value, threshold, ?labels, "alert resolved"),
+        AlertState::Firing if alert.is_repeat => tracing::warn!(alert = %name, severity, value, threshold, ?labels, "alert still fires"),
+        AlertState::Firing => tracing::warn!(alert = %name, severity, value, threshold, ?labels, "alert fires"),
+    }
+}
