@@ -1,0 +1,195 @@
+//! Health at work: runs the checks, remembers what they found, answers how the gateway stands.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+use watchgate_hooks::{LiveHooks, StatusBoard, UpstreamCalls};
+use watchgate_telemetry::{HealthCheckFinished, ServerUp, Telemetry};
+
+use crate::check::{CheckKind, CheckStatus, Finding};
+use crate::contained::contained;
+use crate::pace::repeat;
+use crate::plugin_checks::PluginChecks;
+use crate::plugin_states;
+use crate::probe::Probe;
+use crate::results::Results;
+use crate::snapshot::HealthSnapshot;
+use crate::verdict::{Situation, not_ready_because, overall};
+
+/// How health is checked.
+#[derive(Clone, Debug)]
+pub struct HealthConfig {
+    /// Time between two probes of a server.
+    pub probe_interval: Duration,
+    /// The longest time for each of a probe's two steps, connecting and asking.
+    pub probe_timeout: Duration,
+    /// The names of the servers to probe.
+    pub servers: Vec<String>,
+    /// Whether a server that is not up makes the whole gateway not ready. Off by default: the servers beside it work.
+    pub ready_requires_upstreams: bool,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self {
+            probe_interval: Duration::from_secs(10),
+            probe_timeout: Duration::from_secs(2),
+            servers: Vec::new(),
+            ready_requires_upstreams: false,
+        }
+    }
+}
+
+/// How the gateway stands, kept up to date by tasks of its own until `shutdown`.
+pub struct Health {
+    watched: Arc<Watched>,
+    board: Arc<StatusBoard>,
+    ready_requires_upstreams: bool,
+    startup_done: AtomicBool,
+    draining: AtomicBool,
+    started: Instant,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the checking tasks share.
+pub(crate) struct Watched {
+    pub results: Results,
+    pub live: Arc<LiveHooks>,
+    pub telemetry: Arc<Telemetry>,
+}
+
+impl Health {
+    /// Starts checking at once. Runs on a tokio runtime, until `shutdown` is true.
+    pub fn start(
+        config: HealthConfig,
+        calls: Arc<dyn UpstreamCalls>,
+        live: Arc<LiveHooks>,
+        board: Arc<StatusBoard>,
+        telemetry: Arc<Telemetry>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        let watched = Arc::new(Watched { results: Results::default(), live, telemetry });
+        let now = SystemTime::now();
+        watched.results.open(CheckKind::Core, plugin_states::NAME, now);
+        for server in &config.servers {
+            watched.results.open(CheckKind::Upstream, server, now);
+        }
+        let ready_requires_upstreams = config.ready_requires_upstreams;
+        let task = tokio::spawn(work(config, calls, Arc::clone(&watched), shutdown));
+        Arc::new(Self {
+            watched,
+            board,
+            ready_requires_upstreams,
+            startup_done: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            started: Instant::now(),
+            task: Mutex::new(Some(task)),
+        })
+    }
+
+    /// Start-up is over: listeners are open and the first scan of the plugin folder has settled.
+    pub fn set_startup_done(&self) {
+        self.startup_done.store(true, Ordering::Release);
+    }
+
+    /// The gateway is ending: not ready from now on.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// How the gateway stands now.
+    pub fn snapshot(&self) -> HealthSnapshot {
+        let plugins = plugin_states::look(&self.board.read());
+        self.watched.results.finish(CheckKind::Core, plugin_states::NAME, plugins, SystemTime::now());
+        let checks = self.watched.results.all();
+        let startup = self.startup_done.load(Ordering::Acquire);
+        let not_ready_because = not_ready_because(&Situation {
+            startup_done: startup,
+            draining: self.draining.load(Ordering::Acquire),
+            missing_required: &self.watched.live.load().missing_required,
+            requires_upstreams: self.ready_requires_upstreams,
+            checks: &checks,
+        });
+        let ready = not_ready_because.is_empty();
+        HealthSnapshot {
+            status: overall(ready, &checks),
+            live: true,
+            ready,
+            startup,
+            not_ready_because,
+            checks,
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: self.started.elapsed(),
+        }
+    }
+
+    /// Waits until all checks have ended, after `shutdown`.
+    pub async fn stopped(&self) {
+        let task = self.task.lock().take();
+        if let Some(task) = task
+            && let Err(end) = task.await
+        {
+            tracing::error!(%end, "health checking had ended early");
+        }
+    }
+}
+
+/// Owns every checking task; they end with it.
+async fn work(config: HealthConfig, calls: Arc<dyn UpstreamCalls>, watched: Arc<Watched>, mut shutdown: watch::Receiver<bool>) {
+    let mut probes = JoinSet::new();
+    for server in &config.servers {
+        probes.spawn(probe_for_ever(server.clone(), config.clone(), Arc::clone(&calls), Arc::clone(&watched)));
+    }
+    let mut swaps = watched.live.subscribe();
+    let mut plugins = PluginChecks::new(Arc::clone(&watched));
+    loop {
+        swaps.mark_unchanged();
+        plugins.follow(&watched.live.load_full().health);
+        tokio::select! {
+            // A closed channel means that nobody is left who could ask for the end: the process is ending.
+            _ = shutdown.wait_for(|stop| *stop) => break,
+            // `watched` holds the sender, so the channel is never closed.
+            _ = swaps.changed() => {}
+        }
+    }
+    probes.shutdown().await;
+    plugins.end().await;
+}
+
+async fn probe_for_ever(server: String, config: HealthConfig, calls: Arc<dyn UpstreamCalls>, watched: Arc<Watched>) {
+    let probe = Arc::new(Probe::new(server.clone(), config.probe_timeout, calls));
+    repeat(config.probe_interval, || async {
+        let (begun, probe) = (Instant::now(), Arc::clone(&probe));
+        // The probe keeps its own time, twice the timeout; this bound is for an implementation of `UpstreamCalls` that does not.
+        let call = contained(config.probe_timeout * 3, async move { probe.run().await });
+        let found = call.await.unwrap_or_else(|problem| Finding::new(CheckStatus::Failing, problem));
+        watched.telemetry.emit(ServerUp { server: &server, up: found.status != CheckStatus::Failing });
+        watched.finish(CheckKind::Upstream, &server, found, begun.elapsed());
+    })
+    .await;
+}
+
+impl Watched {
+    /// Counts a run, remembers its result and says what changed.
+    pub fn finish(&self, kind: CheckKind, name: &str, found: Finding, duration: Duration) {
+        let Finding { status, detail } = found.clone();
+        // A server and a plugin may have the same name.
+        let label = if kind == CheckKind::Plugin { name.to_owned() } else { format!("{}/{name}", kind.as_str()) };
+        self.telemetry.emit(HealthCheckFinished { check: &label, status: status.as_str(), duration });
+        let Some(before) = self.results.finish(kind, name, found, SystemTime::now()) else { return };
+        if before == status {
+            return;
+        }
+        let (before, status_word) = (before.as_str(), status.as_str());
+        if status == CheckStatus::Ok {
+            tracing::info!(check = label, before, status = status_word, detail, "health check changed");
+        } else {
+            tracing::warn!(check = label, before, status = status_word, detail, "health check changed");
+        }
+    }
+}

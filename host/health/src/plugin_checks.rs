@@ -1,0 +1,92 @@
+//! The health plugins' checks: follows the live set, one task for each check.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use watchgate_hooks::{HealthCheck, HealthStatus};
+
+use crate::check::{CheckKind, CheckStatus, Finding};
+use crate::contained::contained;
+use crate::health::Watched;
+use crate::pace::repeat;
+
+/// Plugins have deadlines of their own; this one only keeps a check without one from hanging unseen.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The running checks by plugin name.
+pub(crate) struct PluginChecks {
+    watched: Arc<Watched>,
+    running: BTreeMap<String, Running>,
+}
+
+struct Running {
+    check: Arc<dyn HealthCheck>,
+    task: JoinHandle<()>,
+}
+
+impl PluginChecks {
+    pub fn new(watched: Arc<Watched>) -> Self {
+        Self { watched, running: BTreeMap::new() }
+    }
+
+    /// Makes the running checks those of `live`: what is no longer live ends, even in the middle of a run; what is new starts at once; the
+    /// rest is left alone.
+    pub fn follow(&mut self, live: &[Arc<dyn HealthCheck>]) {
+        let watched = &self.watched;
+        self.running.retain(|name, running| {
+            if live.iter().any(|check| Arc::ptr_eq(check, &running.check)) {
+                return true;
+            }
+            running.task.abort();
+            if !live.iter().any(|check| check.name() == name) {
+                watched.results.close(CheckKind::Plugin, name);
+            }
+            false
+        });
+        for check in live {
+            if self.running.contains_key(check.name()) {
+                continue;
+            }
+            let name = check.name().to_owned();
+            watched.results.open(CheckKind::Plugin, &name, SystemTime::now());
+            let task = tokio::spawn(check_for_ever(name.clone(), Arc::clone(check), Arc::clone(watched)));
+            self.running.insert(name, Running { check: Arc::clone(check), task });
+        }
+    }
+
+    /// Ends all checks and waits until they have.
+    pub async fn end(self) {
+        for running in self.running.values() {
+            running.task.abort();
+        }
+        for running in self.running.into_values() {
+            // The error only says that the task was cancelled.
+            let _cancelled = running.task.await;
+        }
+    }
+}
+
+async fn check_for_ever(name: String, check: Arc<dyn HealthCheck>, watched: Arc<Watched>) {
+    repeat(check.interval(), || async {
+        let begun = Instant::now();
+        let call = Arc::clone(&check);
+        let found = match contained(DEADLINE, async move { call.check().await }).await {
+            Ok(Ok(report)) => Finding::new(status(report.status), report.detail),
+            Ok(Err(failure)) => Finding::new(CheckStatus::Unknown, failure.to_string()),
+            Err(problem) => Finding::new(CheckStatus::Unknown, problem),
+        };
+        watched.finish(CheckKind::Plugin, &name, found, begun.elapsed());
+    })
+    .await;
+}
+
+fn status(reported: HealthStatus) -> CheckStatus {
+    match reported {
+        HealthStatus::Ok => CheckStatus::Ok,
+        HealthStatus::Degraded => CheckStatus::Degraded,
+        HealthStatus::Failing => CheckStatus::Failing,
+    }
+}
