@@ -25,11 +25,18 @@ macro_rules! export_plugin {
                     Ok(())
                 }
             }
+            #[cfg(target_family = "wasm")]
             $crate::bindings::lifecycle::export_lifecycle!(Exported with_types_in $crate::bindings::lifecycle);
+            #[cfg(not(target_family = "wasm"))]
+            const _: () = $crate::__unused(<Exported as $crate::bindings::lifecycle::exports::watchgate::plugin::lifecycle::Guest>::start);
             $($crate::__export_kind!($kind);)+
         };
     };
 }
+
+/// Stands for the exports where there is no component: their names are not valid symbols of a native library.
+#[doc(hidden)]
+pub const fn __unused<F: Copy>(_function: F) {}
 
 /// One kind of `export_plugin!`; it relies on `Exported` and `with_plugin` there.
 #[doc(hidden)]
@@ -41,7 +48,10 @@ macro_rules! __export_kind {
                 with_plugin(|plugin| $crate::RedactionPolicy::redact(plugin, message))
             }
         }
+        #[cfg(target_family = "wasm")]
         $crate::bindings::redaction::export_redaction!(Exported with_types_in $crate::bindings::redaction);
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = $crate::__unused(<Exported as $crate::bindings::redaction::exports::watchgate::plugin::redaction::Guest>::redact);
     };
     (derivation) => {
         impl $crate::bindings::derivation::exports::watchgate::plugin::derivation::Guest for Exported {
@@ -49,7 +59,10 @@ macro_rules! __export_kind {
                 with_plugin(|plugin| $crate::MetricDerivation::observe(plugin, operation))
             }
         }
+        #[cfg(target_family = "wasm")]
         $crate::bindings::derivation::export_derivation!(Exported with_types_in $crate::bindings::derivation);
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = $crate::__unused(<Exported as $crate::bindings::derivation::exports::watchgate::plugin::derivation::Guest>::observe);
     };
     (collection) => {
         impl $crate::bindings::collection::exports::watchgate::plugin::collection::Guest for Exported {
@@ -57,7 +70,10 @@ macro_rules! __export_kind {
                 with_plugin(|plugin| $crate::MetricCollection::collect(plugin))
             }
         }
+        #[cfg(target_family = "wasm")]
         $crate::bindings::collection::export_collection!(Exported with_types_in $crate::bindings::collection);
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = $crate::__unused(<Exported as $crate::bindings::collection::exports::watchgate::plugin::collection::Guest>::collect);
     };
     (health) => {
         impl $crate::bindings::health::exports::watchgate::plugin::health::Guest for Exported {
@@ -65,7 +81,10 @@ macro_rules! __export_kind {
                 with_plugin(|plugin| $crate::HealthCheck::check(plugin))
             }
         }
+        #[cfg(target_family = "wasm")]
         $crate::bindings::health::export_health!(Exported with_types_in $crate::bindings::health);
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = $crate::__unused(<Exported as $crate::bindings::health::exports::watchgate::plugin::health::Guest>::check);
     };
     (alerting) => {
         impl $crate::bindings::alerting::exports::watchgate::plugin::alerting::Guest for Exported {
@@ -73,7 +92,10 @@ macro_rules! __export_kind {
                 with_plugin(|plugin| $crate::AlertAction::notify(plugin, alert))
             }
         }
+        #[cfg(target_family = "wasm")]
         $crate::bindings::alerting::export_alerting!(Exported with_types_in $crate::bindings::alerting);
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = $crate::__unused(<Exported as $crate::bindings::alerting::exports::watchgate::plugin::alerting::Guest>::notify);
     };
     ($other:ident) => {
         ::core::compile_error!(::core::concat!(

@@ -42,7 +42,9 @@ pub mod bindings;
 mod config;
 mod export;
 mod log;
+pub mod matching;
 pub mod mcp_client;
+mod message;
 mod metrics;
 mod plugin;
 
@@ -55,5 +57,8 @@ pub use bindings::imports::watchgate::plugin::operations::{ContentCount, Operati
 pub use bindings::imports::watchgate::plugin::startup::Setup;
 pub use bindings::redaction::exports::watchgate::plugin::redaction::Verdict;
 pub use config::ConfigError;
+#[doc(hidden)]
+pub use export::__unused;
 pub use log::write_log;
+pub use matching::Match;
 pub use plugin::{AlertAction, HealthCheck, MetricCollection, MetricDerivation, Plugin, RedactionPolicy};
