@@ -121,7 +121,10 @@ pub(crate) fn decode_lossy(content: &[u8], limit: usize) -> String {
     let mut text = String::with_capacity(content.len().min(limit));
     for (_, piece) in (Pieces { content, at: 0 }) {
         match piece {
-            Piece::Plain(bytes) => text.push_str(&String::from_utf8_lossy(bytes)),
+            Piece::Plain(bytes) => match str::from_utf8(bytes) {
+                Ok(plain) => text.push_str(plain),
+                Err(_) => text.push_str(&String::from_utf8_lossy(bytes)),
+            },
             Piece::Escape { decoded, .. } => text.push(decoded),
             Piece::Broken => break,
         }

@@ -15,29 +15,28 @@ pub(crate) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The offset of the first quote, backslash or control character (which a string may not hold), else the length.
-pub(crate) fn special(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(word) = bytes.get(at..at + 8) {
-        let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
-        let hits = special_lanes(word);
-        if hits != 0 {
-            return at + (hits.trailing_zeros() / 8) as usize;
+pub(super) fn special(bytes: &[u8]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let lanes = special_lanes(u64::from_le_bytes(*word));
+        if lanes != 0 {
+            return index * 8 + (lanes.trailing_zeros() / 8) as usize;
         }
-        at += 8;
     }
-    bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).map_or(bytes.len(), |found| at + found)
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    words.len() * 8 + tail.iter().position(is_special).unwrap_or(tail.len())
 }
 
-/// The top bit of the lowest lane that holds a special byte is set; lanes above it may be set wrongly by a borrow, those below never.
+/// The top bit of the lowest lane that holds a special byte is set. Lanes above it may be set wrongly by a borrow, those below never.
 const fn special_lanes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
     let quote = word ^ (ONES * b'"' as u64);
     let backslash = word ^ (ONES * b'\\' as u64);
-    let is_quote = quote.wrapping_sub(ONES) & !quote;
-    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let is_control = word.wrapping_sub(ONES * 0x20) & !word;
-    (is_quote | is_backslash | is_control) & TOPS
+    let quotes = quote.wrapping_sub(ONES) & !quote;
+    let backslashes = backslash.wrapping_sub(ONES) & !backslash;
+    let controls = word.wrapping_sub(ONES * 0x20) & !word;
+    (quotes | backslashes | controls) & TOPS
 }
 
 #[cfg(test)]
