@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The operators' listener: metrics, health, plugins and alerts over HTTP, and the few things operators can have done.
+//!
+//! It owns the HTTP API, who may use it, and [`Commands`], what it can ask the gateway for. It must not know the proxy, the sandbox or the
+//! catalog: it shows what other rooms post, and commands through a trait.
+
+mod answer;
+mod guard;
+mod operator_api;
+mod route;
+mod secret;
+mod server;
+
+pub use operator_api::{AdminState, Commands};
+pub use secret::Secret;
+pub use server::{Admin, AdminError};

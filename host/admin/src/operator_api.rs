@@ -1,0 +1,134 @@
+//! One request of an operator, answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Incoming};
+use serde_json::json;
+use watchgate_alerts::Alerts;
+use watchgate_health::{Health, Overall};
+use watchgate_hooks::StatusBoard;
+use watchgate_telemetry::Telemetry;
+
+use crate::answer::{self, Answer};
+use crate::guard::Guard;
+use crate::route::Route;
+use crate::secret::Secret;
+
+/// No request here needs a body; a small one is read and forgotten, so that the connection can be used again.
+const MAX_BODY: usize = 64 * 1024;
+const BODY_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What operators can have done. Implemented by the gateway.
+pub trait Commands: Send + Sync {
+    /// Scans the plugin folder now. Returns at once.
+    fn reload_plugins(&self);
+}
+
+/// What this listener shows and does.
+#[derive(Clone)]
+pub struct AdminState {
+    /// For `/metrics`.
+    pub telemetry: Arc<Telemetry>,
+    /// For `/health*`.
+    pub health: Arc<Health>,
+    /// For `/api/alerts`.
+    pub alerts: Arc<Alerts>,
+    /// For `/api/plugins`.
+    pub board: Arc<StatusBoard>,
+    /// For `POST`s.
+    pub commands: Arc<dyn Commands>,
+    /// Required on everything but `/health*` when there is one.
+    pub token: Option<Secret>,
+    /// Names by which operators may address the listener on loopback, besides `localhost` and addresses; lower case, without port.
+    pub own_names: Vec<String>,
+}
+
+/// Answers requests by the rules of `guard`.
+pub(crate) struct OperatorApi {
+    pub state: AdminState,
+    pub guard: Guard,
+}
+
+impl OperatorApi {
+    /// Answers one request. Never fails: what is wrong is an answer too.
+    pub async fn serve(&self, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        let open = Route::of_path(head.uri.path()).is_some_and(Route::is_open);
+        let mut answer = match self.guard.admit(&head.uri, &head.headers, open) {
+            Err(why) => answer::turned_away(why),
+            Ok(()) => match Route::of(&head.method, head.uri.path()) {
+                Err(why) => answer::no_route(why),
+                Ok(route) => match forget_body(body).await {
+                    Err(refusal) => *refusal,
+                    Ok(()) => return self.answer(route).await,
+                },
+            },
+        };
+        // The body of a refused request is not read; what follows on the connection would be taken for a request.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+
+    async fn answer(&self, route: Route) -> Answer {
+        let state = &self.state;
+        match route {
+            Route::Metrics => self.metrics().await,
+            Route::Health => {
+                let snapshot = state.health.snapshot();
+                answer::json(status_of(snapshot.status != Overall::Failing), &snapshot)
+            }
+            Route::Live => answer::json(StatusCode::OK, &json!({ "status": "live" })),
+            Route::Ready => {
+                let snapshot = state.health.snapshot();
+                let word = if snapshot.ready { "ready" } else { "not_ready" };
+                answer::json(status_of(snapshot.ready), &json!({ "status": word, "because": snapshot.not_ready_because }))
+            }
+            Route::Startup => {
+                let started = state.health.snapshot().startup;
+                let word = if started { "started" } else { "starting" };
+                answer::json(status_of(started), &json!({ "status": word }))
+            }
+            Route::Plugins => answer::json(StatusCode::OK, &json!({ "plugins": *state.board.read() })),
+            Route::Alerts => answer::json(StatusCode::OK, &state.alerts.snapshot()),
+            Route::ReloadPlugins => {
+                state.commands.reload_plugins();
+                answer::json(StatusCode::ACCEPTED, &json!({ "status": "accepted" }))
+            }
+        }
+    }
+
+    /// Rendering tens of thousands of series takes milliseconds, which traffic on this worker should not wait for.
+    async fn metrics(&self) -> Answer {
+        let telemetry = Arc::clone(&self.state.telemetry);
+        match tokio::task::spawn_blocking(move || telemetry.render_prometheus()).await {
+            Ok(text) => answer::metrics(text),
+            Err(end) => {
+                tracing::error!(%end, "the metrics could not be rendered");
+                answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the metrics could not be rendered")
+            }
+        }
+    }
+}
+
+fn status_of(well: bool) -> StatusCode {
+    if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn forget_body(body: Incoming) -> Result<(), Box<Answer>> {
+    if body.is_end_stream() {
+        return Ok(());
+    }
+    let refusal = match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            answer::error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "no request here needs a body")
+        }
+        Ok(Err(_)) => answer::error(StatusCode::BAD_REQUEST, "body_broken", "the body is not whole"),
+        Err(_) => answer::error(StatusCode::REQUEST_TIMEOUT, "body_slow", "the body did not come in time"),
+    };
+    Err(Box::new(refusal))
+}

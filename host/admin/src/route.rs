@@ -1,0 +1,73 @@
+//! Which path is what. Pure.
+
+use http::Method;
+
+/// Everything this listener answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Metrics,
+    Health,
+    Live,
+    Ready,
+    Startup,
+    Plugins,
+    Alerts,
+    ReloadPlugins,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    NotFound,
+    MethodNotAllowed { allow: &'static str },
+}
+
+const READ: &str = "GET, HEAD";
+
+impl Route {
+    /// The route of a path, whatever the method.
+    pub fn of_path(path: &str) -> Option<Self> {
+        Some(match path {
+            "/metrics" => Self::Metrics,
+            "/health" => Self::Health,
+            "/health/live" => Self::Live,
+            "/health/ready" => Self::Ready,
+            "/health/startup" => Self::Startup,
+            "/api/plugins" => Self::Plugins,
+            "/api/alerts" => Self::Alerts,
+            "/api/plugins/reload" => Self::ReloadPlugins,
+            _ => return None,
+        })
+    }
+
+    /// The route of a request. `HEAD` is `GET` whose body is not sent.
+    pub fn of(method: &Method, path: &str) -> Result<Self, NoRoute> {
+        let route = Self::of_path(path).ok_or(NoRoute::NotFound)?;
+        let allow = if route == Self::ReloadPlugins { "POST" } else { READ };
+        let allowed = allow.split(", ").any(|allowed| allowed == method.as_str());
+        if allowed { Ok(route) } else { Err(NoRoute::MethodNotAllowed { allow }) }
+    }
+
+    /// Probes carry no token, and tell nothing that a token should protect.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Health | Self::Live | Self::Ready | Self::Startup)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_exact() {
+        let check = |method: Method, path: &str, expected| assert_eq!(Route::of(&method, path), expected, "{method} {path}");
+        check(Method::GET, "/metrics", Ok(Route::Metrics));
+        check(Method::HEAD, "/health", Ok(Route::Health));
+        check(Method::POST, "/api/plugins/reload", Ok(Route::ReloadPlugins));
+        check(Method::GET, "/api/plugins/reload", Err(NoRoute::MethodNotAllowed { allow: "POST" }));
+        check(Method::DELETE, "/api/plugins", Err(NoRoute::MethodNotAllowed { allow: READ }));
+        for unknown in ["/", "/metrics/", "/Metrics", "/health/../metrics", "//metrics", "*", ""] {
+            check(Method::GET, unknown, Err(NoRoute::NotFound));
+        }
+    }
+}
