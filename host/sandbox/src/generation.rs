@@ -1,0 +1,220 @@
+//! One loaded version of a plugin: its code, its instances, and how a call finds one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use watchgate_hooks::{FailureReason, HookFailure, Interest, KindSet, PluginKind};
+
+use crate::capacity::Reservation;
+use crate::code::Code;
+use crate::exports::{Answer, Ask};
+use crate::host::{Draft, Loan};
+use crate::instance::Instance;
+use crate::plugin::Plugin;
+use crate::settings::Isolation;
+use crate::slots::{Slot, Slots};
+
+/// Interrupts in a row after which a plugin is not called any more.
+const QUARANTINE_AFTER: u32 = 3;
+
+/// A generation. When the last [`Arc`] of it is dropped, its instances, its share of the pool and its metrics go with it.
+pub(crate) struct Generation {
+    // In this order: instances go before the reservation that made room for them.
+    slots: Slots,
+    /// The derivation's only instance. Its memory is the point of it, so it is not replaced by count.
+    derivation: Mutex<Option<Box<Instance>>>,
+    pub(crate) plugin: Arc<Plugin>,
+    code: Code,
+    kinds: KindSet,
+    collects: bool,
+    interest: Interest,
+    draft: Draft,
+    interrupts: AtomicU32,
+    /// Dropped with the generation: whoever drains it waits for that.
+    _alive: watch::Sender<()>,
+    _reservation: Reservation,
+}
+
+/// What [`Generation::new`] is made of.
+pub(crate) struct Parts {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) code: Code,
+    pub(crate) kinds: KindSet,
+    pub(crate) collects: bool,
+    pub(crate) reservation: Reservation,
+}
+
+impl Generation {
+    /// Starts the first instance. What it declares, every later one must declare.
+    pub(crate) async fn new(parts: Parts) -> Result<Self, HookFailure> {
+        let Parts { plugin, code, kinds, collects, reservation } = parts;
+        let (first, draft) = Instance::start(&code, &plugin, Duration::MAX).await?;
+        plugin.metrics.freeze();
+        let slots = Slots::new(plugin.settings.limits.max_instances.max(1));
+        let generation = Self {
+            slots,
+            derivation: Mutex::new(None),
+            interest: draft.interest(),
+            draft,
+            plugin,
+            code,
+            kinds,
+            collects,
+            interrupts: AtomicU32::new(0),
+            _alive: watch::Sender::new(()),
+            _reservation: reservation,
+        };
+        generation.keep(first).await;
+        Ok(generation)
+    }
+
+    /// Instances that a generation of these kinds needs: one for the derivation, `max_instances` for all others together.
+    pub(crate) fn instances(kinds: &KindSet, max_instances: u32) -> u32 {
+        let derivation = u32::from(kinds.contains(&PluginKind::Derivation));
+        let others = kinds.iter().any(|kind| *kind != PluginKind::Derivation);
+        derivation + if others { max_instances.max(1) } else { 0 }
+    }
+
+    /// Keeps an instance that has not been called yet.
+    async fn keep(&self, instance: Box<Instance>) {
+        if self.only_derives() {
+            *self.derivation.lock().await = Some(instance);
+        } else if let Some((mut slot, _)) = self.slots.take(Duration::ZERO).await {
+            slot.instance = Some(instance);
+            slot.put_back();
+        }
+    }
+
+    fn only_derives(&self) -> bool {
+        self.kinds.iter().all(|kind| *kind == PluginKind::Derivation)
+    }
+
+    pub(crate) fn kinds(&self) -> &KindSet {
+        &self.kinds
+    }
+
+    pub(crate) fn collects(&self) -> bool {
+        self.collects
+    }
+
+    pub(crate) fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
+    pub(crate) fn keeps_text(&self) -> bool {
+        self.draft.keeps_text
+    }
+
+    /// Resolves when the generation is dropped.
+    pub(crate) fn watch_end(&self) -> watch::Receiver<()> {
+        self._alive.subscribe()
+    }
+
+    /// Whether it is not called any more because it was interrupted too often.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.interrupts.load(Ordering::Relaxed) >= QUARANTINE_AFTER
+    }
+
+    /// Drops every instance and starts one anew, so that nothing of the calls so far is left in memory.
+    pub(crate) async fn renew(&self) -> Result<(), HookFailure> {
+        self.slots.clear();
+        *self.derivation.lock().await = None;
+        self.interrupts.store(0, Ordering::Relaxed);
+        let fresh = self.fresh(Duration::MAX).await?;
+        self.keep(fresh).await;
+        Ok(())
+    }
+
+    /// Makes one call of a kind other than derivation, on any instance.
+    pub(crate) async fn call(&self, kind: PluginKind, ask: Ask, loan: Loan) -> Result<(Answer, Loan), HookFailure> {
+        self.check_quarantine()?;
+        let limits = &self.plugin.settings.limits;
+        let Some((mut slot, wall)) = self.slots.take(limits.wall_of(kind)).await else {
+            return Err(HookFailure::new(FailureReason::NoCapacity, "no instance came free in time"));
+        };
+        if slot.instance.is_none() {
+            slot.instance = Some(self.fresh(wall).await?);
+        }
+        let Some(instance) = slot.instance.as_mut() else {
+            return Err(HookFailure::new(FailureReason::Start, "the slot has no instance"));
+        };
+        let result = instance.run(&self.code, ask, loan, limits.cpu_of(kind), wall).await;
+        self.count(&result);
+        self.finish(slot, result.is_ok());
+        result
+    }
+
+    fn finish(&self, slot: Slot<'_>, answered: bool) {
+        let settings = &self.plugin.settings;
+        let fit = slot.instance.as_ref().is_some_and(|instance| instance.is_fit(settings.limits.max_calls));
+        if answered && fit && settings.isolation == Isolation::Reuse {
+            slot.put_back();
+        }
+    }
+
+    /// Makes one call on the derivation's instance. A failed call drops it with all that it remembered; the next call starts another.
+    pub(crate) async fn derive(&self, ask: Ask, loan: Loan) -> Result<(), HookFailure> {
+        self.check_quarantine()?;
+        let limits = &self.plugin.settings.limits;
+        let (cpu, wall) = (limits.cpu_of(PluginKind::Derivation), limits.wall_of(PluginKind::Derivation));
+        let mut place = self.derivation.lock().await;
+        // Taken out while it works: a call that is cancelled leaves the place empty.
+        let mut instance = match place.take() {
+            Some(instance) => instance,
+            None => self.fresh(wall).await?,
+        };
+        let result = instance.run(&self.code, ask, loan, cpu, wall).await;
+        self.count(&result);
+        if result.is_ok() && instance.is_fit(u32::MAX) {
+            *place = Some(instance);
+        }
+        result.map(|_| ())
+    }
+
+    /// A new instance, which must declare what the first did.
+    async fn fresh(&self, wall: Duration) -> Result<Box<Instance>, HookFailure> {
+        let failed = |failure: HookFailure| match failure.reason {
+            FailureReason::WallTimeout => failure,
+            _ => HookFailure::new(FailureReason::Start, format!("a fresh instance did not start: {failure}")),
+        };
+        let (instance, draft) = Instance::start(&self.code, &self.plugin, wall).await.map_err(failed)?;
+        if draft != self.draft {
+            return Err(HookFailure::new(FailureReason::Start, "a fresh instance declared another interest than the first"));
+        }
+        Ok(instance)
+    }
+
+    fn check_quarantine(&self) -> Result<(), HookFailure> {
+        if self.is_quarantined() {
+            return Err(HookFailure::new(FailureReason::Quarantined, format!("it was interrupted {QUARANTINE_AFTER} times in a row")));
+        }
+        Ok(())
+    }
+
+    /// Counts interrupts in a row and instances lost.
+    fn count<T>(&self, result: &Result<T, HookFailure>) {
+        match result {
+            Err(failure) if failure.reason == FailureReason::CpuTimeout => {
+                let interrupts = self.interrupts.fetch_add(1, Ordering::Relaxed) + 1;
+                if interrupts == QUARANTINE_AFTER && self.plugin.is_live() {
+                    tracing::error!(plugin = %self.plugin.name, "quarantined: interrupted {QUARANTINE_AFTER} times in a row");
+                    self.plugin.handles.state(watchgate_hooks::PluginState::Quarantined.as_str());
+                }
+            }
+            _ if self.interrupts.load(Ordering::Relaxed) == 0 => {}
+            _ if !self.is_quarantined() => self.interrupts.store(0, Ordering::Relaxed),
+            _ => {}
+        }
+        if result.is_err() {
+            self.plugin.handles.restarted();
+        }
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        self.plugin.metrics.retire();
+    }
+}

@@ -1,0 +1,95 @@
+//! The clock of epoch interruption: one thread that advances the engine's epoch every millisecond while plugins run, and sleeps
+//! without waking while none does.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use wasmtime::{Engine, EngineWeak};
+
+/// Length of one epoch.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// Ticks without any call before the thread parks. Waking it costs the next call some microseconds, so it outlives short gaps.
+const LINGER: u32 = 5;
+/// One call in the low half of `Shared::calls`.
+const RUNNING: u64 = 1;
+/// One call in its high half, and the mask of the low half by one less.
+const STARTED: u64 = 1 << 32;
+
+/// Ticks while at least one [`Running`] exists.
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
+struct Shared {
+    /// Calls running now in the low 32 bits; calls ever started, wrapping, in the high ones. One word, so that a call costs one atomic
+    /// operation at each end.
+    calls: AtomicU64,
+    parked: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Ticker {
+    /// Starts the thread. It holds the engine weakly and ends with this value.
+    pub(crate) fn start(engine: &Engine) -> io::Result<Self> {
+        let shared = Arc::new(Shared { calls: AtomicU64::new(0), parked: AtomicBool::new(false), stopped: AtomicBool::new(false) });
+        let (engine, seen) = (engine.weak(), Arc::clone(&shared));
+        let handle = thread::Builder::new().name("watchgate-epoch".to_owned()).spawn(move || tick(&engine, &seen))?;
+        Ok(Self { shared, thread: handle.thread().clone() })
+    }
+
+    /// Says that a call runs until the answer is dropped.
+    pub(crate) fn enter(&self) -> Running<'_> {
+        // Sequentially consistent, as is `tick`: either the thread sees this call before it parks, or this sees that it is parked.
+        self.shared.calls.fetch_add(STARTED + RUNNING, Ordering::SeqCst);
+        if self.shared.parked.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+        Running { ticker: self }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+/// A call that needs epochs to advance.
+pub(crate) struct Running<'a> {
+    ticker: &'a Ticker,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.ticker.shared.calls.fetch_sub(RUNNING, Ordering::Release);
+    }
+}
+
+fn tick(engine: &EngineWeak, shared: &Shared) {
+    let (mut seen, mut quiet) = (0, 0);
+    while !shared.stopped.load(Ordering::SeqCst) {
+        let calls = shared.calls.load(Ordering::SeqCst);
+        let idle = calls == seen && calls & (STARTED - 1) == 0;
+        quiet = if idle { quiet + 1 } else { 0 };
+        seen = calls;
+        if quiet <= LINGER {
+            thread::sleep(TICK);
+            match engine.upgrade() {
+                Some(engine) => engine.increment_epoch(),
+                None => return,
+            }
+            continue;
+        }
+        shared.parked.store(true, Ordering::SeqCst);
+        if shared.calls.load(Ordering::SeqCst) == seen && !shared.stopped.load(Ordering::SeqCst) {
+            thread::park();
+        }
+        shared.parked.store(false, Ordering::SeqCst);
+        quiet = 0;
+    }
+}
