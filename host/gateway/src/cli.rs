@@ -1,0 +1,61 @@
+//! The command line. Flags win over the environment, which wins over the file.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// An observability gateway in front of MCP servers, with WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(name = "watchgate", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the gateway until SIGTERM or SIGINT.
+    Run(RunArguments),
+}
+
+/// What `watchgate run` was told.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct RunArguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "WATCHGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Address for client traffic [default: 127.0.0.1:8080]. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", env = "WATCHGATE_LISTEN")]
+    pub listen: Option<String>,
+    /// Address for operators [default: 127.0.0.1:9090].
+    #[arg(long, value_name = "ADDR", env = "WATCHGATE_ADMIN")]
+    pub admin: Option<String>,
+    /// An MCP server: a URL gets every path; NAME=URL is mounted at /NAME/. Replaces the servers of the file.
+    #[arg(long, value_name = "[NAME=]URL", env = "WATCHGATE_UPSTREAM", value_delimiter = ',')]
+    pub upstream: Vec<String>,
+    /// The plugin folder [default: ./plugins, if it exists].
+    #[arg(long, value_name = "DIR", env = "WATCHGATE_PLUGINS")]
+    pub plugins: Option<PathBuf>,
+    /// A plugin without which no traffic passes. Adds to those of the file.
+    #[arg(long, value_name = "NAME", env = "WATCHGATE_REQUIRE", value_delimiter = ',')]
+    pub require: Vec<String>,
+    /// Where access lines go: a file, `-` for stdout, or `off` [default: -].
+    #[arg(long, value_name = "FILE|-|off", env = "WATCHGATE_ACCESS_LOG")]
+    pub access_log: Option<String>,
+    /// The gateway's own log on stderr: error, warn, info, debug or trace [default: info].
+    #[arg(long, value_name = "LEVEL", env = "WATCHGATE_LOG_LEVEL")]
+    pub log_level: Option<String>,
+    /// Its format: pretty or json [default: pretty].
+    #[arg(long, value_name = "FORMAT", env = "WATCHGATE_LOG_FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// clap's own, which also stand for `--help` and `--version`.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<RunArguments, clap::Error> {
+    let Command::Run(arguments) = Cli::try_parse_from(arguments)?.command;
+    Ok(arguments)
+}

@@ -1,0 +1,94 @@
+//! `[NAME=]URL` and `url = "..."`: where a server is. Pure.
+
+use http::Uri;
+use watchgate_proxy::{Mount, ServerConfig};
+
+/// The name in labels of a server that was given none.
+pub const DEFAULT_NAME: &str = "default";
+
+/// Reads one value of `--upstream`.
+///
+/// # Errors
+/// A sentence that completes "VALUE ...".
+pub fn parse_flag(value: &str) -> Result<ServerConfig, String> {
+    // A name holds no `:` or `/`, so an `=` behind one belongs to the URL.
+    match value.split_once('=') {
+        Some((name, url)) if !name.contains([':', '/']) => parse(name, url, Mount::Prefix),
+        _ => parse(DEFAULT_NAME, value, Mount::Root),
+    }
+}
+
+/// Reads a server's URL.
+///
+/// # Errors
+/// A sentence that completes "VALUE ...".
+pub fn parse(name: &str, url: &str, mount: Mount) -> Result<ServerConfig, String> {
+    check_name(name)?;
+    let uri: Uri = url.parse().map_err(|_| format!("is not a URL such as http://127.0.0.1:3001/mcp: \"{url}\""))?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err("https to servers is not supported; use http".to_owned()),
+        _ => return Err(format!("must begin with http://: \"{url}\"")),
+    }
+    let authority = uri.authority().ok_or_else(|| format!("names no host: \"{url}\""))?;
+    if authority.as_str().contains('@') {
+        return Err("must not hold credentials; clients send their own".to_owned());
+    }
+    if uri.query().is_some() {
+        return Err("must not have a query".to_owned());
+    }
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| format!("names no host: \"{url}\""))?;
+    Ok(ServerConfig {
+        name: name.to_owned(),
+        authority: authority.as_str().to_owned(),
+        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port: uri.port_u16().unwrap_or(80),
+        path: uri.path().trim_end_matches('/').to_owned(),
+        mount,
+    })
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let fits =
+        (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    // `/.well-known/` belongs to no server, and a dot alone is a relative path.
+    if fits && !name.starts_with('.') {
+        Ok(())
+    } else {
+        Err(format!("the server name \"{name}\" must be 1 to 64 letters, digits, `-`, `_` or `.`, and not begin with a dot"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: &str, expected: Result<(&str, &str, u16, &str, Mount), &str>) {
+        let found = parse_flag(value);
+        match (&found, &expected) {
+            (Ok(found), Ok((name, host, port, path, mount))) => {
+                assert_eq!(
+                    (&*found.name, &*found.host, found.port, &*found.path, &found.mount),
+                    (*name, *host, *port, *path, mount),
+                    "{value}"
+                );
+            }
+            (Err(found), Err(expected)) => assert!(found.contains(expected), "{value}: {found}"),
+            _ => panic!("{value}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn urls_and_names() {
+        check("http://127.0.0.1:3001", Ok(("default", "127.0.0.1", 3001, "", Mount::Root)));
+        check("http://h/mcp/", Ok(("default", "h", 80, "/mcp", Mount::Root)));
+        check("weather=http://[::1]:9/x", Ok(("weather", "::1", 9, "/x", Mount::Prefix)));
+        check("http://h/p?a=b", Err("query"));
+        check("https://h/", Err("https"));
+        check("h:80", Err("http://"));
+        check("a b=http://h/", Err("server name"));
+        check(".x=http://h/", Err("server name"));
+        check("http://u:p@h/", Err("credentials"));
+        check("w=", Err("not a URL"));
+    }
+}

@@ -1,0 +1,169 @@
+//! Flags, environment and file put together into what each room is told.
+
+use std::path::{Path, PathBuf};
+
+use watchgate_admin::Secret;
+use watchgate_alerts::AlertsConfig;
+use watchgate_health::HealthConfig;
+use watchgate_proxy::{Mount, ProxyConfig, ServerConfig};
+use watchgate_telemetry::AccessLogTarget;
+
+use crate::cli::RunArguments;
+use crate::complaint::Complaint;
+use crate::file::{self, FileSettings};
+use crate::server_url;
+
+/// Values of `logs.level`.
+pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+/// Values of `logs.format`.
+pub const FORMATS: [&str; 2] = ["pretty", "json"];
+/// The bearer token of the admin listener. Only from the environment: a flag would show it to everybody on the machine.
+const TOKEN_VARIABLE: &str = "WATCHGATE_ADMIN_TOKEN";
+/// Used when no folder is named and this one exists.
+const DEFAULT_PLUGINS: &str = "plugins";
+
+/// Everything, checked.
+#[derive(Clone)]
+pub struct Settings {
+    /// Address for traffic.
+    pub listen: String,
+    /// Address for operators.
+    pub admin: String,
+    /// Token for operators.
+    pub admin_token: Option<Secret>,
+    /// For the proxy.
+    pub proxy: ProxyConfig,
+    /// The plugin folder; `None` when none is named and the default one does not exist.
+    pub plugins: Option<PathBuf>,
+    /// Plugins without which no traffic passes.
+    pub required: Vec<String>,
+    /// Where compiled plugins are kept.
+    pub cache: Option<PathBuf>,
+    /// One of [`LEVELS`].
+    pub log_level: String,
+    /// Whether the own log is JSON.
+    pub log_json: bool,
+    /// Where access lines go.
+    pub access_log: AccessLogTarget,
+    /// For health.
+    pub health: HealthConfig,
+    /// For alerts.
+    pub alerts: AlertsConfig,
+}
+
+/// Puts everything together.
+///
+/// # Errors
+/// Every mistake found; nothing was started.
+pub fn load(arguments: &RunArguments) -> Result<Settings, Vec<Complaint>> {
+    let mut complaints = Vec::new();
+    let file = match arguments.config.as_deref().map(file::read) {
+        None => FileSettings::default(),
+        Some(Ok(file)) => file,
+        Some(Err(mistakes)) => {
+            complaints.extend(mistakes);
+            FileSettings::default()
+        }
+    };
+    let file_is_sound = complaints.is_empty();
+    let servers = servers(arguments, &file, &mut complaints, file_is_sound);
+    let mut health = file.health.clone();
+    health.servers = servers.iter().map(|server| server.name.clone()).collect();
+    let settings = Settings {
+        listen: address("--listen", arguments.listen.as_ref(), file.listen, "127.0.0.1:8080", &mut complaints),
+        admin: address("--admin", arguments.admin.as_ref(), file.admin, "127.0.0.1:9090", &mut complaints),
+        admin_token: std::env::var(TOKEN_VARIABLE).ok().and_then(|token| Secret::new(&token)),
+        proxy: ProxyConfig { servers, timeouts: file.timeouts, limits: file.limits },
+        plugins: plugin_folder(arguments.plugins.as_deref(), file.plugins.as_deref(), &mut complaints),
+        required: [file.required, arguments.require.clone()].concat(),
+        cache: file.cache,
+        log_level: choice("--log-level", arguments.log_level.as_deref(), file.log_level, &LEVELS, "info", &mut complaints),
+        log_json: choice("--log-format", arguments.log_format.as_deref(), file.log_format, &FORMATS, "pretty", &mut complaints) == "json",
+        access_log: match arguments.access_log.as_deref().or(file.access_log.as_deref()).unwrap_or("-") {
+            "-" => AccessLogTarget::Stdout,
+            "off" => AccessLogTarget::Off,
+            path => AccessLogTarget::File(path.into()),
+        },
+        health,
+        alerts: file.alerts,
+    };
+    if let Err(mistakes) = settings.alerts.validate() {
+        complaints.extend(mistakes.into_iter().map(|mistake| Complaint::together(mistake.to_string())));
+    }
+    if complaints.is_empty() { Ok(settings) } else { Err(complaints) }
+}
+
+fn servers(arguments: &RunArguments, file: &FileSettings, complaints: &mut Vec<Complaint>, file_is_sound: bool) -> Vec<ServerConfig> {
+    let mut servers = Vec::new();
+    for value in &arguments.upstream {
+        match server_url::parse_flag(value) {
+            Ok(server) => servers.push(server),
+            Err(problem) => complaints.push(Complaint::flag("--upstream", problem)),
+        }
+    }
+    if !arguments.upstream.is_empty() {
+        check_together(&servers, complaints);
+        return servers;
+    }
+    if file.servers.is_empty() && file_is_sound {
+        complaints.push(Complaint::together("no MCP server is configured; name one with --upstream URL or [servers.NAME] url = \"...\""));
+    }
+    file.servers.clone()
+}
+
+fn check_together(servers: &[ServerConfig], complaints: &mut Vec<Complaint>) {
+    if servers.len() > 1 && servers.iter().any(|server| server.mount == Mount::Root) {
+        complaints.push(Complaint::flag("--upstream", "with several servers each needs a name: --upstream NAME=URL"));
+        return;
+    }
+    for (index, server) in servers.iter().enumerate() {
+        if servers[..index].iter().any(|other| other.name == server.name) {
+            complaints.push(Complaint::flag("--upstream", format!("the name `{}` is used twice", server.name)));
+        }
+    }
+}
+
+fn address(flag: &'static str, given: Option<&String>, file: Option<String>, default: &str, complaints: &mut Vec<Complaint>) -> String {
+    match given {
+        Some(text) => {
+            if let Err(problem) = file::check_address(text) {
+                complaints.push(Complaint::flag(flag, problem));
+            }
+            text.clone()
+        }
+        None => file.unwrap_or_else(|| default.to_owned()),
+    }
+}
+
+fn choice(
+    flag: &'static str,
+    given: Option<&str>,
+    file: Option<String>,
+    known: &[&str],
+    default: &str,
+    complaints: &mut Vec<Complaint>,
+) -> String {
+    match given {
+        Some(text) if !known.contains(&text) => {
+            complaints.push(Complaint::flag(flag, format!("must be one of {}, not \"{text}\"", known.join(", "))));
+            default.to_owned()
+        }
+        Some(text) => text.to_owned(),
+        None => file.unwrap_or_else(|| default.to_owned()),
+    }
+}
+
+/// A folder that is named must exist; the default one need not.
+fn plugin_folder(flag: Option<&Path>, file: Option<&Path>, complaints: &mut Vec<Complaint>) -> Option<PathBuf> {
+    let default = Path::new(DEFAULT_PLUGINS);
+    let named = flag.map(|path| (path, "--plugins")).or(file.map(|path| (path, "plugins.folder")));
+    match named {
+        None => default.is_dir().then(|| default.to_owned()),
+        Some((path, place)) => {
+            if !path.is_dir() {
+                complaints.push(Complaint::flag(place, format!("{} is not a folder; create it or name another", path.display())));
+            }
+            Some(path.to_owned())
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `relay`: chooses how a server's answer reaches the client, and redacts answers that come as one document.
+
+use std::future::poll_fn;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::response::Parts;
+use http::{Response, StatusCode};
+use watchgate_mcp::{Direction, MessageKind, Outcome, RequestId};
+
+use crate::body::Body;
+use crate::error_id::ErrorId;
+use crate::event_redaction::{item, join_array, log_denial};
+use crate::events::EventBody;
+use crate::exchange::{Exchange, forget_length};
+use crate::fault::{self, Fault};
+use crate::headers::{self, Content};
+use crate::life::{answer_fault, fault_response, finish_with};
+use crate::operation::kept_text;
+use crate::patience::Patience;
+use crate::redact::{Item, Redacted, Subject};
+use crate::refusal::Credentials;
+use crate::relay::{JsonTap, RelayBody};
+use crate::scan::scan;
+use crate::upstream_body::UpstreamBody;
+
+/// Passes the answer on.
+pub(crate) async fn relay(
+    mut exchange: Box<Exchange>,
+    parts: Parts,
+    mut upstream: UpstreamBody,
+    credentials: Option<Credentials>,
+    is_head: bool,
+) -> Response<Body> {
+    let has_no_body = is_head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || upstream.is_end();
+    if has_no_body {
+        upstream.release();
+        exchange.finish(Outcome::Ok);
+        return Response::from_parts(parts, Body::full(Bytes::new()));
+    }
+    let encoded = headers::is_encoded(&parts.headers);
+    let content = headers::content(&parts.headers);
+    let is_wanted = is_wanted(&exchange);
+    match content {
+        Content::EventStream if !encoded => {
+            let mut parts = parts;
+            // Events may be replaced, so the length of a stream is never known.
+            forget_length(&mut parts.headers);
+            Response::from_parts(parts, Body::Events(Box::new(EventBody::new(upstream, exchange, credentials))))
+        }
+        _ if is_wanted && encoded => {
+            tracing::warn!(server = %exchange.server.name, "the server compressed an answer that a redaction policy must read");
+            deny_unreadable(exchange)
+        }
+        _ if is_wanted => redact_whole(exchange, parts, upstream).await,
+        content => {
+            let keeps_text = exchange.shared.hooks.keeps_text();
+            let tap = (content == Content::Json && !encoded).then(|| JsonTap::new(keeps_text));
+            Response::from_parts(parts, Body::Relay(Box::new(RelayBody::new(upstream, exchange, tap))))
+        }
+    }
+}
+
+/// Whether a policy may want the answer, judged before its body is here.
+fn is_wanted(exchange: &Exchange) -> bool {
+    let hooks = exchange.shared.hooks.load();
+    if hooks.redaction.is_empty() {
+        return false;
+    }
+    let (method, name) = match exchange.operations.as_slice() {
+        [only] => (Some(only.method.as_str()), only.name.as_deref()),
+        _ => (None, None),
+    };
+    hooks.redaction.wants(watchgate_hooks::Surface::Wire, Direction::ServerToClient, method, name)
+}
+
+/// Gathers the answer, runs the chain, and answers with what is left.
+async fn redact_whole(mut exchange: Box<Exchange>, mut parts: Parts, upstream: UpstreamBody) -> Response<Body> {
+    let gathered = gather(&mut exchange, upstream).await;
+    let body = match gathered {
+        Ok(body) => body,
+        Err(Gathering::TooLarge) => return deny_unreadable(exchange),
+        Err(Gathering::Failed(fault)) => {
+            let id = only_id(&exchange);
+            return answer_fault(exchange, fault, id.as_ref());
+        }
+    };
+    let scanned = scan(&body);
+    let items: Vec<Item> = scanned.envelopes.iter().map(|envelope| item(envelope, &exchange)).collect();
+    let ids: Vec<(MessageKind, Option<RequestId>)> = items.iter().map(|item| (item.kind, item.id.clone())).collect();
+    let subject = Subject {
+        body: body.clone(),
+        direction: Direction::ServerToClient,
+        server: exchange.server.name.clone(),
+        items,
+        is_batch: scanned.is_batch,
+        headers: Vec::new(),
+    };
+    let hooks = exchange.shared.hooks.load_full();
+    let begun = Instant::now();
+    let redacted = subject.redact(&hooks).await;
+    exchange.note_plugins(begun.elapsed());
+    let keeps_text = exchange.shared.hooks.keeps_text();
+    let (body, envelopes) = match redacted {
+        Redacted::Same => (body, scanned.envelopes),
+        Redacted::Changed(changed, _) => {
+            forget_length(&mut parts.headers);
+            let rescanned = scan(&changed);
+            (changed, rescanned.envelopes)
+        }
+        Redacted::Denied(denial) => {
+            let error_id = ErrorId::next();
+            log_denial(&denial, &exchange.server.name, Direction::ServerToClient, &error_id);
+            return deny_answer(exchange, parts, &ids, scanned.is_batch, &error_id);
+        }
+    };
+    let mut text = (keeps_text && !scanned.is_batch).then(|| kept_text(&body));
+    for envelope in envelopes {
+        exchange.server_message(envelope, text.take());
+    }
+    finish_with(exchange, Response::from_parts(parts, Body::full(body)))
+}
+
+/// The server's rows of the table of denials for answers that are documents.
+fn deny_answer(
+    mut exchange: Box<Exchange>,
+    mut parts: Parts,
+    ids: &[(MessageKind, Option<RequestId>)],
+    is_batch: bool,
+    error_id: &ErrorId,
+) -> Response<Body> {
+    let answers: Vec<&Option<RequestId>> =
+        ids.iter().filter(|(kind, _)| matches!(kind, MessageKind::Result | MessageKind::Error)).map(|(_, id)| id).collect();
+    if answers.is_empty() {
+        let id = only_id(&exchange);
+        exchange.note_fault(Fault::DeniedAnswer, error_id);
+        return finish_with(exchange, Fault::DeniedAnswer.response(id.as_ref(), error_id));
+    }
+    let mut errors = Vec::with_capacity(answers.len());
+    for id in answers {
+        exchange.note_denied(id.as_ref(), error_id);
+        errors.push(fault::denial(id.as_ref(), error_id));
+    }
+    let body = match errors.as_slice() {
+        [only] if !is_batch => only.clone(),
+        _ => join_array(&errors),
+    };
+    forget_length(&mut parts.headers);
+    finish_with(exchange, Response::from_parts(parts, Body::full(body.into())))
+}
+
+/// An answer that cannot be looked at does not pass.
+fn deny_unreadable(mut exchange: Box<Exchange>) -> Response<Body> {
+    let id = only_id(&exchange);
+    let response = fault_response(&mut exchange, Fault::DeniedAnswer, id.as_ref());
+    finish_with(exchange, response)
+}
+
+fn only_id(exchange: &Exchange) -> Option<RequestId> {
+    match exchange.operations.as_slice() {
+        [only] => only.id.clone(),
+        _ => None,
+    }
+}
+
+enum Gathering {
+    TooLarge,
+    Failed(Fault),
+}
+
+async fn gather(exchange: &mut Exchange, mut upstream: UpstreamBody) -> Result<Bytes, Gathering> {
+    let cap = exchange.shared.config.limits.message;
+    let mut patience = Patience::new(exchange.shared.config.timeouts.idle);
+    let mut gathered: Option<BytesMut> = None;
+    let mut first: Option<Bytes> = None;
+    loop {
+        let frame = poll_fn(|context| match upstream.poll_frame(context) {
+            std::task::Poll::Ready(frame) => std::task::Poll::Ready(Ok(frame)),
+            std::task::Poll::Pending => patience.poll_over(context).map(|()| Err(Gathering::Failed(Fault::HeadTimeout))),
+        })
+        .await?;
+        patience.note_progress();
+        let data = match frame {
+            None => break,
+            Some(Err(_)) => return Err(Gathering::Failed(Fault::BrokenAnswer)),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        let so_far = gathered.as_ref().map_or(0, BytesMut::len) + first.as_ref().map_or(0, Bytes::len);
+        if so_far + data.len() > cap {
+            return Err(Gathering::TooLarge);
+        }
+        // One piece, the usual case, is not copied.
+        match (first.take(), &mut gathered) {
+            (None, None) => first = Some(data),
+            (Some(one), _) => gathered = Some([one, data].concat().as_slice().into()),
+            (None, Some(gathered)) => gathered.extend_from_slice(&data),
+        }
+        if upstream.is_end() {
+            break;
+        }
+    }
+    Ok(first.unwrap_or_else(|| gathered.unwrap_or_default().freeze()))
+}

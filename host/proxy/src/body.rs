@@ -1,0 +1,70 @@
+//! The body of a response to a client.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::events::EventBody;
+use crate::relay::RelayBody;
+
+/// Ends a response in the middle: the client must see that it was cut, not a regular end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    /// The server broke off, or sent what is not HTTP.
+    #[error("the server broke off: {0}")]
+    Upstream(#[from] hyper::Error),
+    /// The server sent nothing for too long.
+    #[error("the server sent nothing for too long")]
+    Silent,
+    /// The stream ended inside an event that a redaction policy had to see whole.
+    #[error("the server broke off inside an event")]
+    HalfEvent,
+}
+
+/// A body in one piece, or bytes and events relayed as they come.
+pub(crate) enum Body {
+    /// All of it is here, and its exchange has been finished.
+    Full(Option<Bytes>),
+    /// Bytes pass as they come.
+    Relay(Box<RelayBody>),
+    /// An event stream.
+    Events(Box<EventBody>),
+}
+
+impl Body {
+    /// A body of the gateway's own.
+    pub(crate) fn full(bytes: Bytes) -> Self {
+        Self::Full((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match &mut *self {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relay(relay) => relay.poll_frame(context),
+            Self::Events(events) => events.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Relay(relay) => relay.is_end(),
+            Self::Events(events) => events.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Relay(relay) => relay.size_hint(),
+            Self::Events(_) => SizeHint::default(),
+        }
+    }
+}

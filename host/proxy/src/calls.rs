@@ -1,0 +1,149 @@
+//! `UpstreamCalls`: small requests of the gateway's own to configured servers.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use watchgate_hooks::{BoxFuture, UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse};
+use watchgate_mcp::sse::SseAssembler;
+use watchgate_mcp::{Envelope, RequestId};
+
+use crate::fault::Fault;
+use crate::forward::forward;
+use crate::headers::{self, Content};
+use crate::pool::{ConnectError, connect_tcp};
+use crate::scan::scan;
+use crate::server::{Server, Shared};
+use crate::upstream_body::UpstreamBody;
+use crate::upstream_connection::UpstreamConnection;
+
+/// No answer is larger than this.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// Sends requests through the proxy's own pools.
+pub(crate) struct Calls(pub(crate) Arc<Shared>);
+
+impl Calls {
+    fn server(&self, name: &str) -> Result<&Arc<Server>, UpstreamCallError> {
+        self.0.servers.iter().find(|server| &*server.name == name).ok_or_else(|| UpstreamCallError::UnknownServer(name.to_owned()))
+    }
+
+    async fn send_now(
+        &self,
+        server: &Arc<Server>,
+        request: UpstreamRequest,
+        deadline: Duration,
+    ) -> Result<UpstreamResponse, UpstreamCallError> {
+        let awaited = request.awaited_id.as_deref().and_then(|id| RequestId::from_json(id.as_bytes()));
+        let (response, connection) = forward(&self.0, server, http_request(server, request)?).await.map_err(|fault| match fault {
+            Fault::ConnectTimeout | Fault::HeadTimeout => UpstreamCallError::Timeout(deadline),
+            Fault::Unreachable => UpstreamCallError::Unreachable("no connection".into()),
+            _ => UpstreamCallError::Unreachable("the connection broke before an answer".into()),
+        })?;
+        let (parts, incoming) = response.into_parts();
+        let body = match &awaited {
+            None => Bytes::new(),
+            Some(id) => read_answer(server, &parts.headers, incoming, connection, id).await?,
+        };
+        Ok(UpstreamResponse { status: parts.status.as_u16(), headers: plain_headers(&parts.headers), body })
+    }
+}
+
+impl UpstreamCalls for Calls {
+    fn servers(&self) -> Vec<String> {
+        self.0.servers.iter().map(|server| server.name.to_string()).collect()
+    }
+
+    fn connect<'a>(&'a self, server: &'a str, deadline: Duration) -> BoxFuture<'a, Result<(), UpstreamCallError>> {
+        Box::pin(async move {
+            let server = self.server(server)?;
+            match connect_tcp(&server.config.host, server.config.port, deadline).await {
+                Ok(_) => Ok(()),
+                Err(ConnectError::Timeout(after)) => Err(UpstreamCallError::Timeout(after)),
+                Err(error) => Err(UpstreamCallError::Unreachable(error.to_string())),
+            }
+        })
+    }
+
+    fn send<'a>(
+        &'a self,
+        server: &'a str,
+        request: UpstreamRequest,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<UpstreamResponse, UpstreamCallError>> {
+        Box::pin(async move {
+            let server = self.server(server)?.clone();
+            tokio::time::timeout(deadline, self.send_now(&server, request, deadline))
+                .await
+                .unwrap_or(Err(UpstreamCallError::Timeout(deadline)))
+        })
+    }
+}
+
+fn http_request(server: &Server, request: UpstreamRequest) -> Result<Request<Full<Bytes>>, UpstreamCallError> {
+    let bad = |what: &str| UpstreamCallError::Protocol(format!("the request's {what} is not legal HTTP"));
+    let mut http = Request::new(Full::new(request.body));
+    *http.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|_| bad("method"))?;
+    *http.uri_mut() = Uri::try_from(server.config.endpoint()).map_err(|_| bad("path"))?;
+    for (name, value) in request.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("header name"))?;
+        http.headers_mut().append(name, HeaderValue::from_str(&value).map_err(|_| bad("header value"))?);
+    }
+    http.headers_mut().insert(header::HOST, server.host.clone());
+    Ok(http)
+}
+
+fn plain_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
+}
+
+/// Reads a document to its end, or a stream until it has the answer.
+async fn read_answer(
+    server: &Arc<Server>,
+    headers: &HeaderMap,
+    incoming: Incoming,
+    connection: UpstreamConnection,
+    id: &RequestId,
+) -> Result<Bytes, UpstreamCallError> {
+    let mut body = UpstreamBody::new(incoming, connection, server.clone());
+    if headers::content(headers) == Content::EventStream {
+        return read_events(&mut body, id).await;
+    }
+    let mut gathered = BytesMut::new();
+    while let Some(piece) = next_piece(&mut body).await? {
+        if gathered.len() + piece.len() > MAX_ANSWER {
+            return Err(UpstreamCallError::TooLarge);
+        }
+        gathered.extend_from_slice(&piece);
+    }
+    Ok(gathered.freeze())
+}
+
+async fn read_events(body: &mut UpstreamBody, id: &RequestId) -> Result<Bytes, UpstreamCallError> {
+    let mut assembler = SseAssembler::new(MAX_ANSWER);
+    while let Some(piece) = next_piece(body).await? {
+        assembler.push(piece);
+        while let Some(event) = assembler.next_event() {
+            let event = event.map_err(|_| UpstreamCallError::TooLarge)?;
+            let Some(data) = event.data() else { continue };
+            let answers = |envelope: &Envelope| envelope.is_answer() && envelope.id.as_ref() == Some(id);
+            if scan(&data).envelopes.iter().any(answers) {
+                return Ok(data);
+            }
+        }
+    }
+    Err(UpstreamCallError::Protocol("the stream ended without the answer".into()))
+}
+
+async fn next_piece(body: &mut UpstreamBody) -> Result<Option<Bytes>, UpstreamCallError> {
+    match poll_fn(|context| body.poll_frame(context)).await {
+        None => Ok(None),
+        Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+        Some(Err(error)) => Err(UpstreamCallError::Unreachable(error.to_string())),
+    }
+}

@@ -1,0 +1,251 @@
+//! `relay` of an event stream. While no redaction policy is live, bytes pass as they come and a parser reads along; while
+//! one is, the stream is cut into events and each goes through redaction. It can change from one to the other between any
+//! two events, because plugins come and go while streams live for hours.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use hyper::body::Frame;
+use watchgate_hooks::BoxFuture;
+use watchgate_mcp::Outcome;
+use watchgate_mcp::sse::{SseAssembler, SseParser, SsePart};
+
+use crate::body::Cut;
+use crate::event_redaction::{self, Judging, Step};
+use crate::exchange::Exchange;
+use crate::patience::Patience;
+use crate::refusal::Credentials;
+use crate::relay::JsonTap;
+use crate::server::Phase;
+use crate::upstream_body::UpstreamBody;
+
+/// An event stream on its way to a client.
+pub(crate) struct EventBody {
+    upstream: UpstreamBody,
+    exchange: Box<Exchange>,
+    credentials: Option<Credentials>,
+    mode: Mode,
+    judging: Option<Judging>,
+    patience: Patience,
+    end_streams: BoxFuture<'static, ()>,
+    /// The server has ended the stream; events already here still go out.
+    source_ended: bool,
+    is_over: bool,
+}
+
+enum Mode {
+    /// Bytes pass.
+    Pass(EventTap),
+    /// Whole events pass.
+    Whole(SseAssembler),
+}
+
+impl EventBody {
+    /// Begins relaying; the head has been sent on.
+    pub(crate) fn new(upstream: UpstreamBody, exchange: Box<Exchange>, credentials: Option<Credentials>) -> Self {
+        let patience = Patience::new(exchange.shared.config.timeouts.stream_idle);
+        let keeps_text = exchange.shared.hooks.keeps_text();
+        let mut phase = exchange.shared.phase.subscribe();
+        let end_streams = async move {
+            // An error means that the proxy is gone, which ends streams too.
+            let _ = phase.wait_for(|phase| *phase == Phase::EndStreams).await;
+        };
+        Self {
+            upstream,
+            exchange,
+            credentials,
+            mode: Mode::Pass(EventTap::new(keeps_text)),
+            judging: None,
+            patience,
+            end_streams: end_streams.boxed(),
+            source_ended: false,
+            is_over: false,
+        }
+    }
+
+    /// See `Body::is_end_stream`. Never early: what is still judged comes after the server's last byte.
+    pub(crate) fn is_end(&self) -> bool {
+        self.is_over
+    }
+
+    /// See `Body::poll_frame`.
+    pub(crate) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        loop {
+            match self.poll_events(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => {}
+                Poll::Ready(Some(Ok(bytes))) => return self.write(bytes),
+                Poll::Ready(Some(Err(cut))) => return Poll::Ready(Some(Err(cut))),
+                Poll::Ready(None) => {}
+            }
+            if self.source_ended {
+                return self.end();
+            }
+            if self.at_boundary() && self.end_streams.poll_unpin(context).is_ready() {
+                return self.finish(Outcome::Ok);
+            }
+            match self.upstream.poll_frame(context) {
+                Poll::Pending => {
+                    return self.patience.poll_over(context).map(|()| Some(Err(self.cut(Outcome::Timeout, Cut::Silent))));
+                }
+                Poll::Ready(None) => self.source_ended = true,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.cut(Outcome::Aborted, error.into())))),
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.patience.note_progress();
+                    match frame.into_data() {
+                        Ok(chunk) => {
+                            let passed = self.take_chunk(chunk);
+                            if !passed.is_empty() {
+                                return self.write(passed);
+                            }
+                        }
+                        Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the events already here give. `Ready(None)`: more bytes are needed.
+    fn poll_events(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        let keeps_text = self.exchange.shared.hooks.keeps_text();
+        if let Some(judging) = &mut self.judging {
+            let bytes = std::task::ready!(judging.poll(context, &mut self.exchange, self.credentials.as_ref(), keeps_text));
+            self.judging = None;
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        let Mode::Whole(assembler) = &mut self.mode else { return Poll::Ready(None) };
+        match assembler.next_event() {
+            None => Poll::Ready(None),
+            Some(Err(too_large)) => {
+                let bytes = event_redaction::deny_too_large(&too_large.partial, &mut self.exchange);
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Some(Ok(event)) => {
+                // The chain is loaded for each message: a stream holds no generation.
+                let hooks = self.exchange.shared.hooks.load_full();
+                match event_redaction::begin(event, &mut self.exchange, &hooks, keeps_text) {
+                    Step::Write(bytes) => Poll::Ready(Some(Ok(bytes))),
+                    Step::Wait(judging) => {
+                        self.judging = Some(judging);
+                        Poll::Ready(Some(Ok(Bytes::new())))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes bytes of the server: returns those that pass at once, and keeps the rest for `poll_events`.
+    fn take_chunk(&mut self, mut chunk: Bytes) -> Bytes {
+        let has_policies = !self.exchange.shared.hooks.load().redaction.is_empty();
+        let keeps_text = self.exchange.shared.hooks.keeps_text();
+        match &mut self.mode {
+            Mode::Whole(assembler) => {
+                if !has_policies && assembler.is_empty() {
+                    self.mode = Mode::Pass(EventTap::new(keeps_text));
+                    return self.take_chunk(chunk);
+                }
+                assembler.push(chunk);
+                Bytes::new()
+            }
+            Mode::Pass(tap) if !has_policies => {
+                tap.feed(&chunk, &mut self.exchange, keeps_text);
+                chunk
+            }
+            Mode::Pass(tap) => {
+                // A policy has come: what is left of the event under way had begun to pass before it was live.
+                let passed = if tap.at_boundary { Bytes::new() } else { tap.feed_to_boundary(&mut chunk, &mut self.exchange, keeps_text) };
+                if tap.at_boundary {
+                    let mut assembler = SseAssembler::new(self.exchange.shared.config.limits.message);
+                    assembler.push(chunk);
+                    self.mode = Mode::Whole(assembler);
+                }
+                passed
+            }
+        }
+    }
+
+    fn at_boundary(&self) -> bool {
+        match &self.mode {
+            Mode::Pass(tap) => tap.at_boundary,
+            // Bytes of an unfinished event were not written yet, so the client is at a boundary.
+            Mode::Whole(_) => self.judging.is_none(),
+        }
+    }
+
+    fn write(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.exchange.response_bytes += bytes.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Mode::Whole(assembler) = &mut self.mode
+            && !assembler.take_rest().iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+        {
+            // Half an event was held back; a regular end would hide that.
+            return Poll::Ready(Some(Err(self.cut(Outcome::Aborted, Cut::HalfEvent))));
+        }
+        self.finish(Outcome::Ok)
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.is_over = true;
+        self.exchange.finish(outcome);
+        Poll::Ready(None)
+    }
+
+    fn cut(&mut self, outcome: Outcome, cut: Cut) -> Cut {
+        self.is_over = true;
+        self.exchange.finish(outcome);
+        cut
+    }
+}
+
+/// Reads along with a passing stream, in constant memory.
+struct EventTap {
+    parser: SseParser,
+    message: JsonTap,
+    /// No part of an event has passed since the last blank line.
+    at_boundary: bool,
+}
+
+impl EventTap {
+    fn new(keeps_text: bool) -> Self {
+        Self { parser: SseParser::new(), message: JsonTap::new(keeps_text), at_boundary: true }
+    }
+
+    fn feed(&mut self, chunk: &[u8], exchange: &mut Exchange, keeps_text: bool) {
+        let Self { parser, message, at_boundary } = self;
+        parser.feed(chunk, &mut |part| match part {
+            SsePart::Data(data) => {
+                *at_boundary = false;
+                message.feed(data, exchange);
+            }
+            // Between two data lines the message has a line feed.
+            SsePart::DataLineEnd => message.feed(b"\n", exchange),
+            SsePart::EventEnd { .. } => {
+                message.finish(exchange);
+                message.reset(keeps_text);
+                *at_boundary = true;
+            }
+            SsePart::EventName(_) | SsePart::Id | SsePart::Retry | SsePart::Comment => *at_boundary = false,
+        });
+        *at_boundary &= matches!(chunk.last(), Some(b'\n' | b'\r'));
+    }
+
+    /// Feeds line by line until an event ends; returns what was fed and leaves the rest in `chunk`.
+    fn feed_to_boundary(&mut self, chunk: &mut Bytes, exchange: &mut Exchange, keeps_text: bool) -> Bytes {
+        let whole = chunk.clone();
+        let mut fed = 0;
+        while fed < whole.len() && !(fed > 0 && self.at_boundary) {
+            let line = memchr::memchr2(b'\n', b'\r', &whole[fed..]).map_or(whole.len(), |end| fed + end + 1);
+            self.feed(&whole[fed..line], exchange, keeps_text);
+            fed = line;
+        }
+        chunk.split_to(fed)
+    }
+}

@@ -1,0 +1,407 @@
+//! The record of one HTTP exchange: what was seen in it, and how it ended. It is finished exactly once; an exchange that
+//! is dropped unfinished is one whose client left.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, header};
+use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, RequestId, header as mcp_header};
+use watchgate_telemetry::{AccessLine, ErrorType, ExchangeFinished, HttpMethod, InFlightGuard, NameKind};
+
+use crate::error_id::ErrorId;
+use crate::fault::Fault;
+use crate::operation::{Ending, OpenOperation, outcome_of};
+use crate::pending::SessionKey;
+use crate::server::{Server, Shared};
+
+/// Operations followed in one exchange; the elements of a batch beyond them pass unfollowed.
+const MAX_OPERATIONS: usize = 256;
+
+/// One exchange under way.
+pub(crate) struct Exchange {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) server: Arc<Server>,
+    /// The status sent to the client; 0 until a head is sent.
+    pub(crate) status: u16,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+    /// What the client asked in this exchange and was not yet answered.
+    pub(crate) operations: Vec<OpenOperation>,
+    pub(crate) session: Option<SessionKey>,
+    method: HttpMethod,
+    started: Instant,
+    started_at: SystemTime,
+    forwarded: Option<Instant>,
+    plugins: Duration,
+    plugins_before_forward: Duration,
+    protocol_version: Option<&'static str>,
+    session_text: Option<[u8; 8]>,
+    client: Option<SocketAddr>,
+    request_id: Option<Box<str>>,
+    line: LineFacts,
+    worst: Outcome,
+    finished: bool,
+    _in_flight: InFlightGuard,
+}
+
+/// What the access line says of the messages: the first operation's method and name, the last error.
+#[derive(Default)]
+struct LineFacts {
+    method: Option<&'static str>,
+    name: Option<Box<str>>,
+    name_kind: Option<NameKind>,
+    operations: u32,
+    rpc_error_code: Option<i64>,
+    error_id: Option<Box<str>>,
+    fault: Option<&'static str>,
+    is_listen: bool,
+}
+
+impl Exchange {
+    /// Begins: the request's head has been read.
+    pub(crate) fn begin(
+        shared: &Arc<Shared>,
+        server: &Arc<Server>,
+        request: &http::request::Parts,
+        client: Option<SocketAddr>,
+    ) -> Box<Self> {
+        let method = http_method(&request.method);
+        let session = request.headers.get(mcp_header::MCP_SESSION_ID).map(http::HeaderValue::as_bytes);
+        Box::new(Self {
+            shared: shared.clone(),
+            server: server.clone(),
+            status: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            operations: Vec::new(),
+            session: session.map(|session| shared.session_key(server, session)),
+            method,
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            forwarded: None,
+            plugins: Duration::ZERO,
+            plugins_before_forward: Duration::ZERO,
+            protocol_version: request.headers.get(mcp_header::MCP_PROTOCOL_VERSION).and_then(|value| known_version(value.as_bytes())),
+            session_text: session.map(session_digest),
+            client,
+            request_id: request
+                .headers
+                .get("x-request-id")
+                .and_then(|value| value.to_str().ok())
+                .filter(|id| id.len() <= 128)
+                .map(Into::into),
+            line: LineFacts::default(),
+            worst: Outcome::Ok,
+            finished: false,
+            _in_flight: server.metrics.in_flight(method),
+        })
+    }
+
+    /// Whether closing the response stream is how such an exchange ends.
+    fn ends_by_closing(&self) -> bool {
+        self.method == HttpMethod::Get || self.line.is_listen
+    }
+
+    /// The request goes to the server now.
+    pub(crate) fn note_forwarded(&mut self) {
+        self.forwarded = Some(Instant::now());
+        self.plugins_before_forward = self.plugins;
+    }
+
+    /// Time that a message waited for redaction.
+    pub(crate) fn note_plugins(&mut self, duration: Duration) {
+        self.plugins += duration;
+    }
+
+    /// The session that the server opened in its answer.
+    pub(crate) fn note_session(&mut self, headers: &HeaderMap) {
+        if self.session.is_none()
+            && let Some(session) = headers.get(mcp_header::MCP_SESSION_ID)
+        {
+            self.session = Some(self.shared.session_key(&self.server, session.as_bytes()));
+            self.session_text = Some(session_digest(session.as_bytes()));
+        }
+    }
+
+    /// A message of the client, after redaction.
+    pub(crate) fn client_message(&mut self, envelope: Envelope, text: Option<Bytes>) {
+        match envelope.kind {
+            MessageKind::Request | MessageKind::Notification => {
+                let is_request = envelope.kind == MessageKind::Request;
+                if self.protocol_version.is_none() {
+                    self.protocol_version = envelope.protocol_version.as_deref().and_then(|version| known_version(version.as_bytes()));
+                }
+                let Some(operation) = OpenOperation::from_envelope(Direction::ClientToServer, envelope, self.started, text) else { return };
+                self.note_operation(&operation);
+                // A notification is answered by the status of the exchange: it stays open until then.
+                if is_request || self.operations.is_empty() || self.operations.len() < MAX_OPERATIONS {
+                    self.operations.push(operation);
+                }
+            }
+            MessageKind::Result | MessageKind::Error => {
+                if let (Some(session), Some(id)) = (self.session, &envelope.id)
+                    && let Some(operation) = self.shared.pending.take(session, Direction::ServerToClient, id)
+                {
+                    // For a server's request the client is the one that was waited for.
+                    let upstream = operation.started.elapsed();
+                    self.end_operation(operation, &envelope, text, upstream);
+                }
+            }
+            MessageKind::Invalid => {}
+        }
+    }
+
+    fn note_operation(&mut self, operation: &OpenOperation) {
+        self.line.operations += 1;
+        self.line.is_listen |= operation.is_listen();
+        if self.line.operations == 1 {
+            self.line.method = Some(operation.known_method().unwrap_or("_other"));
+            self.line.name.clone_from(&operation.name);
+            self.line.name_kind = operation.name_kind();
+        }
+    }
+
+    /// A message of the server, after redaction.
+    pub(crate) fn server_message(&mut self, envelope: Envelope, text: Option<Bytes>) {
+        for listed in &envelope.listed {
+            match listed.kind {
+                ListKind::Tool => self.server.metrics.learn(NameKind::Tool, &listed.name),
+                ListKind::Prompt => self.server.metrics.learn(NameKind::Prompt, &listed.name),
+                // URIs are never labels.
+                ListKind::ResourceTemplate => {}
+            }
+        }
+        if let Some(version) = envelope.protocol_version.as_deref().and_then(|version| known_version(version.as_bytes())) {
+            self.protocol_version = Some(version);
+        }
+        match envelope.kind {
+            MessageKind::Result | MessageKind::Error => {
+                if let Some(operation) = self.take_asked(envelope.id.as_ref()) {
+                    let upstream = self.upstream_time();
+                    self.end_operation(operation, &envelope, text, upstream);
+                }
+            }
+            MessageKind::Request => {
+                if let Some(operation) = OpenOperation::from_envelope(Direction::ServerToClient, envelope, Instant::now(), text)
+                    && let Some(session) = self.session
+                {
+                    self.shared.remember(session, operation);
+                }
+            }
+            MessageKind::Notification => {
+                if let Some(operation) = OpenOperation::from_envelope(Direction::ServerToClient, envelope, Instant::now(), text) {
+                    let ending = Ending::without_answer(Outcome::Ok, None, Duration::ZERO);
+                    operation.finish(&self.shared, &self.server, self.protocol_version, ending);
+                }
+            }
+            MessageKind::Invalid => {}
+        }
+    }
+
+    /// The operation that this answer ends: one of this exchange, or one remembered from an earlier stream of the session.
+    fn take_asked(&mut self, id: Option<&RequestId>) -> Option<OpenOperation> {
+        match id {
+            Some(id) => {
+                if let Some(index) = self.operations.iter().position(|operation| operation.id.as_ref() == Some(id)) {
+                    return Some(self.operations.swap_remove(index));
+                }
+                self.shared.pending.take(self.session?, Direction::ClientToServer, id)
+            }
+            // Errors may come without an id; with one request open there is no doubt whose it is.
+            None => match self.operations.as_slice() {
+                [only] if only.id.is_some() => self.operations.pop(),
+                _ => None,
+            },
+        }
+    }
+
+    /// Method and name of the request that an answer with this id belongs to.
+    pub(crate) fn asked(&self, id: Option<&RequestId>) -> Option<(Box<str>, Option<Box<str>>)> {
+        let found = match id {
+            Some(id) => self.operations.iter().find(|operation| operation.id.as_ref() == Some(id)),
+            None => match self.operations.as_slice() {
+                [only] => Some(only),
+                _ => None,
+            },
+        };
+        match (found, id, self.session) {
+            (Some(operation), _, _) => Some((operation.method.as_str().into(), operation.name.clone())),
+            (None, Some(id), Some(session)) => self.shared.pending.peek(session, Direction::ClientToServer, id),
+            _ => None,
+        }
+    }
+
+    fn end_operation(&mut self, operation: OpenOperation, answer: &Envelope, text: Option<Bytes>, upstream: Duration) {
+        let outcome = outcome_of(answer);
+        if let Some(code) = answer.error_code {
+            self.line.rpc_error_code = Some(code);
+        }
+        self.note_outcome(outcome);
+        let ending = Ending { outcome, answer: Some(answer), text, failure: None, upstream };
+        operation.finish(&self.shared, &self.server, self.protocol_version, ending);
+    }
+
+    /// A message was denied that ends no operation of the client: a request or notification of the server, an opaque body.
+    pub(crate) fn note_denied_by_itself(&mut self, error_id: &ErrorId) {
+        self.note_outcome(Outcome::Denied);
+        self.line.error_id = Some(error_id.clone().into_inner());
+        self.line.fault = Some("plugin");
+    }
+
+    /// A message was denied; `id` is that of the request it is or answers.
+    pub(crate) fn note_denied(&mut self, id: Option<&RequestId>, error_id: &ErrorId) {
+        self.note_denied_by_itself(error_id);
+        if let Some(operation) = self.take_asked(id) {
+            let upstream = self.upstream_time();
+            let ending = Ending::without_answer(Outcome::Denied, None, upstream);
+            operation.finish(&self.shared, &self.server, self.protocol_version, ending);
+        }
+    }
+
+    /// The gateway answers by itself.
+    pub(crate) fn note_fault(&mut self, fault: Fault, error_id: &ErrorId) {
+        self.status = fault.status().as_u16();
+        self.line.error_id = Some(error_id.clone().into_inner());
+        self.line.fault = Some(fault.blame());
+        self.end_all(fault.outcome(), Some(ErrorType::Named(fault.reason())));
+        self.note_outcome(fault.outcome());
+    }
+
+    fn note_outcome(&mut self, outcome: Outcome) {
+        if self.worst == Outcome::Ok {
+            self.worst = outcome;
+        }
+    }
+
+    fn end_all(&mut self, outcome: Outcome, failure: Option<ErrorType>) {
+        let upstream = self.upstream_time();
+        for operation in std::mem::take(&mut self.operations) {
+            let ending = Ending::without_answer(outcome, failure, upstream);
+            operation.finish(&self.shared, &self.server, self.protocol_version, ending);
+        }
+    }
+
+    /// The response is over. `how` is what happened to the bytes; what the messages said counts for more than success.
+    pub(crate) fn finish(&mut self, how: Outcome) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let how = if how == Outcome::Cancelled && self.ends_by_closing() { Outcome::Ok } else { how };
+        self.settle_operations(how);
+        let outcome = match (how, self.worst) {
+            (Outcome::Ok, Outcome::Ok) if self.status >= 400 => Outcome::HttpError,
+            (Outcome::Ok, worst) => worst,
+            (how, _) => how,
+        };
+        let upstream = self.upstream_time();
+        let line = std::mem::take(&mut self.line);
+        self.shared.telemetry.emit(ExchangeFinished {
+            server: &self.server.metrics,
+            http_method: self.method,
+            status: self.status,
+            outcome: outcome.as_str(),
+            started: self.started_at,
+            duration: self.started.elapsed(),
+            upstream,
+            plugins: self.plugins,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            line: AccessLine {
+                mcp_method: line.method,
+                name: line.name,
+                name_kind: line.name_kind,
+                operations: line.operations,
+                rpc_error_code: line.rpc_error_code,
+                session: self.session_text,
+                protocol_version: self.protocol_version,
+                error_id: line.error_id,
+                fault: line.fault.or_else(|| blame(outcome)),
+                client: self.client,
+                request_id: self.request_id.take(),
+            },
+        });
+    }
+
+    /// Ends what is still open when the response is over.
+    fn settle_operations(&mut self, how: Outcome) {
+        let upstream = self.upstream_time();
+        for operation in std::mem::take(&mut self.operations) {
+            let is_request = operation.id.is_some();
+            let ok_stream = how == Outcome::Ok && (200..300).contains(&self.status);
+            // In legacy eras a server may close the stream and answer on a later one.
+            if is_request
+                && ok_stream
+                && !operation.is_listen()
+                && let Some(session) = self.session
+            {
+                self.shared.remember(session, operation);
+                continue;
+            }
+            let ending = match (how, self.status) {
+                (Outcome::Ok, status @ 400..) => Ending::without_answer(Outcome::HttpError, Some(ErrorType::Http(status)), upstream),
+                (Outcome::Ok, _) if !is_request || operation.is_listen() => Ending::without_answer(Outcome::Ok, None, upstream),
+                (Outcome::Ok, _) => Ending::without_answer(Outcome::Aborted, None, upstream),
+                (how, _) => Ending::without_answer(how, None, upstream),
+            };
+            if ending.outcome == Outcome::Aborted {
+                self.note_outcome(Outcome::Aborted);
+            }
+            operation.finish(&self.shared, &self.server, self.protocol_version, ending);
+        }
+    }
+
+    /// Time since the request was forwarded, without what plugins took meanwhile.
+    fn upstream_time(&self) -> Duration {
+        self.forwarded
+            .map_or(Duration::ZERO, |since| since.elapsed().saturating_sub(self.plugins.saturating_sub(self.plugins_before_forward)))
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // Only counts and queues what is already known; nothing here waits.
+        self.finish(Outcome::Cancelled);
+    }
+}
+
+/// Whose fault an outcome is, where the gateway did not say so itself.
+fn blame(outcome: Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Ok => None,
+        Outcome::ToolError | Outcome::RpcError | Outcome::HttpError | Outcome::Aborted | Outcome::Unreachable | Outcome::Timeout => {
+            Some("upstream")
+        }
+        Outcome::Cancelled => Some("client"),
+        Outcome::Denied => Some("plugin"),
+    }
+}
+
+fn http_method(method: &Method) -> HttpMethod {
+    match *method {
+        Method::GET => HttpMethod::Get,
+        Method::POST => HttpMethod::Post,
+        Method::DELETE => HttpMethod::Delete,
+        Method::OPTIONS => HttpMethod::Options,
+        _ => HttpMethod::Other,
+    }
+}
+
+/// The revisions of the specification; others are not labels.
+fn known_version(version: &[u8]) -> Option<&'static str> {
+    ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"].into_iter().find(|known| known.as_bytes() == version)
+}
+
+/// A session id as it may be logged: enough to follow a session, useless to take it over.
+fn session_digest(session: &[u8]) -> [u8; 8] {
+    use std::hash::{DefaultHasher, Hasher};
+    let mut hasher = DefaultHasher::new();
+    hasher.write(session);
+    hasher.finish().to_be_bytes()
+}
+
+/// Removes `Content-Length` so that it is written anew for a body that changed.
+pub(crate) fn forget_length(headers: &mut HeaderMap) {
+    headers.remove(header::CONTENT_LENGTH);
+}

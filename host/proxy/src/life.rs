@@ -1,0 +1,273 @@
+//! The life of one exchange: route, read, inspect, redact, forward, relay, finish (`docs/life-of-a-request.md`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome};
+
+use crate::answer;
+use crate::body::Body;
+use crate::error_id::ErrorId;
+use crate::event_redaction::{join_array, log_denial};
+use crate::exchange::{Exchange, forget_length};
+use crate::fault::{self, Fault};
+use crate::forward::forward;
+use crate::headers;
+use crate::operation::kept_text;
+use crate::read::gather;
+use crate::redact::{Item, Redacted, Subject};
+use crate::refusal::Credentials;
+use crate::route::route;
+use crate::scan::{Scanned, scan};
+use crate::server::{Server, Shared};
+use crate::upstream_body::UpstreamBody;
+
+/// What the request steps hand to `forward`.
+struct Ready {
+    parts: Parts,
+    body: Bytes,
+    target: PathAndQuery,
+}
+
+/// What the request steps decided.
+enum Next {
+    /// On to the server.
+    Forward(Ready),
+    /// The gateway answers.
+    Answer(Response<Body>),
+}
+
+/// Serves one request. Never fails: whatever goes wrong becomes an answer.
+pub(crate) async fn serve(shared: Arc<Shared>, client: Option<SocketAddr>, request: Request<Incoming>) -> Response<Body> {
+    let (parts, incoming) = request.into_parts();
+    let Some((index, target)) = route(&shared.config.servers, &parts.uri) else {
+        return no_route(&shared, &parts, client);
+    };
+    let server = shared.servers[index].clone();
+    let mut exchange = Exchange::begin(&shared, &server, &parts, client);
+    let body = match gather(incoming, shared.config.limits.message, shared.config.timeouts.idle).await {
+        Ok(body) => body,
+        Err(fault) => return answer_fault(exchange, fault, None),
+    };
+    exchange.request_bytes = body.len() as u64;
+    match request_steps(&shared, &mut exchange, Ready { parts, body, target }).await {
+        Next::Answer(response) => finish_with(exchange, response),
+        Next::Forward(ready) => exchange_with_server(&shared, &server, exchange, ready).await,
+    }
+}
+
+/// No server is mounted here: no exchange of a server, so nothing is counted under a server's name.
+fn no_route(shared: &Shared, parts: &Parts, client: Option<SocketAddr>) -> Response<Body> {
+    let error_id = ErrorId::next();
+    let mounts: Vec<&str> = shared.config.servers.iter().map(|server| server.name.as_str()).collect();
+    // The path is the client's text: it may hold anything, so it is not logged.
+    tracing::warn!(method = %parts.method, client = ?client, ?mounts, error_id = error_id.as_str(), "no server is mounted at the requested path");
+    Fault::NoRoute.response(None, &error_id)
+}
+
+/// `inspect` and `redact` of the request.
+async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready: Ready) -> Next {
+    let hooks = shared.hooks.load_full();
+    let scanned = if ready.body.is_empty() { Scanned { envelopes: Vec::new(), is_batch: false } } else { scan(&ready.body) };
+    if !hooks.missing_required.is_empty() {
+        let id = scanned.envelopes.first().filter(|_| !scanned.is_batch).and_then(|envelope| envelope.id.clone());
+        note_client_messages(exchange, scanned, None);
+        return Next::Answer(fault_response(exchange, Fault::PluginMissing, id.as_ref()));
+    }
+    if ready.body.is_empty() || hooks.redaction.is_empty() {
+        let text = shared.hooks.keeps_text().then(|| kept_text(&ready.body));
+        note_client_messages(exchange, scanned, text);
+        return Next::Forward(ready);
+    }
+    let subject = Subject {
+        body: ready.body.clone(),
+        direction: Direction::ClientToServer,
+        server: exchange.server.name.clone(),
+        items: scanned.envelopes.iter().map(|envelope| client_item(envelope, exchange)).collect(),
+        is_batch: scanned.is_batch,
+        headers: headers::mirrored(&ready.parts.headers),
+    };
+    let redacted = if subject.is_wanted(&hooks) {
+        let begun = Instant::now();
+        let redacted = subject.redact(&hooks).await;
+        exchange.note_plugins(begun.elapsed());
+        redacted
+    } else {
+        Redacted::Same
+    };
+    match redacted {
+        Redacted::Same => {
+            let text = shared.hooks.keeps_text().then(|| kept_text(&ready.body));
+            note_client_messages(exchange, scanned, text);
+            Next::Forward(ready)
+        }
+        Redacted::Changed(body, headers) => {
+            if headers.is_some_and(|headers| headers::write_mirrored(&mut ready.parts.headers, &headers).is_err()) {
+                note_client_messages(exchange, scanned, None);
+                return Next::Answer(fault_response(exchange, Fault::DeniedRequest, None));
+            }
+            let text = shared.hooks.keeps_text().then(|| kept_text(&body));
+            note_client_messages(exchange, scan(&body), text);
+            ready.body = body;
+            Next::Forward(ready)
+        }
+        Redacted::Denied(denial) => {
+            let error_id = ErrorId::next();
+            log_denial(&denial, &exchange.server.name, Direction::ClientToServer, &error_id);
+            deny_request(exchange, scanned, ready, &error_id)
+        }
+    }
+}
+
+/// The item of a client's message; an answer takes method and name from the server's request.
+fn client_item(envelope: &Envelope, exchange: &Exchange) -> Item {
+    let asked = match (envelope.is_answer(), exchange.session, &envelope.id) {
+        (true, Some(session), Some(id)) => exchange.shared.pending.peek(session, Direction::ServerToClient, id),
+        _ => None,
+    };
+    Item::new(envelope, asked)
+}
+
+fn note_client_messages(exchange: &mut Exchange, scanned: Scanned, text: Option<Bytes>) {
+    let mut text = text.filter(|_| !scanned.is_batch);
+    for envelope in scanned.envelopes {
+        exchange.client_message(envelope, text.take());
+    }
+}
+
+/// The client's rows of the table of denials (`docs/life-of-a-request.md`).
+fn deny_request(exchange: &mut Exchange, scanned: Scanned, mut ready: Ready, error_id: &ErrorId) -> Next {
+    let is_batch = scanned.is_batch;
+    if scanned.envelopes.is_empty() {
+        exchange.note_fault(Fault::DeniedRequest, error_id);
+        return Next::Answer(Fault::DeniedRequest.response(None, error_id));
+    }
+    let mut to_client = Vec::new();
+    let mut to_server = Vec::new();
+    let mut envelopes = Vec::new();
+    for envelope in scanned.envelopes {
+        match envelope.kind {
+            MessageKind::Request => to_client.push(fault::denial(envelope.id.as_ref(), error_id)),
+            MessageKind::Result | MessageKind::Error => {
+                to_server.push((envelope.id.clone(), fault::denial(envelope.id.as_ref(), error_id)))
+            }
+            MessageKind::Notification | MessageKind::Invalid => {}
+        }
+        envelopes.push(envelope);
+    }
+    let ids: Vec<_> = envelopes.iter().map(|envelope| (envelope.kind, envelope.id.clone())).collect();
+    for envelope in envelopes {
+        exchange.client_message(envelope, None);
+    }
+    exchange.note_denied_by_itself(error_id);
+    for (_, id) in ids.iter().filter(|(kind, _)| *kind == MessageKind::Request) {
+        exchange.note_denied(id.as_ref(), error_id);
+    }
+    if to_client.is_empty() && !to_server.is_empty() {
+        let bodies: Vec<Vec<u8>> = to_server.into_iter().map(|(_, body)| body).collect();
+        ready.body = if is_batch { join_array(&bodies) } else { bodies.concat() }.into();
+        return Next::Forward(ready);
+    }
+    if !to_server.is_empty() {
+        let credentials = Credentials::capture(&ready.target, &ready.parts.headers);
+        for id in to_server.into_iter().filter_map(|(id, _)| id) {
+            credentials.refuse(&exchange.shared, &exchange.server, id, error_id);
+        }
+    }
+    Next::Answer(match to_client.as_slice() {
+        [] => accepted(),
+        [only] if !is_batch => fault::json(StatusCode::OK, only.clone().into()),
+        _ => fault::json(StatusCode::OK, join_array(&to_client).into()),
+    })
+}
+
+fn accepted() -> Response<Body> {
+    let mut response = Response::new(Body::full(Bytes::new()));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+/// `forward`, then `relay`.
+async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut exchange: Box<Exchange>, ready: Ready) -> Response<Body> {
+    let id = match exchange.operations.as_slice() {
+        [only] => only.id.clone(),
+        _ => None,
+    };
+    // Only a session can bring requests of the server, which may have to be refused later.
+    let may_be_asked =
+        exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize"));
+    let credentials = may_be_asked.then(|| Credentials::capture(&ready.target, &ready.parts.headers));
+    let is_head = ready.parts.method == http::Method::HEAD;
+    let request = upstream_request(shared, server, ready);
+    exchange.note_forwarded();
+    match forward(shared, server, request).await {
+        Err(fault) => answer_fault(exchange, fault, id.as_ref()),
+        Ok((response, connection)) => {
+            let (mut parts, incoming) = response.into_parts();
+            headers::remove_hop_by_hop(&mut parts.headers);
+            exchange.status = parts.status.as_u16();
+            exchange.note_session(&parts.headers);
+            let upstream = UpstreamBody::new(incoming, connection, server.clone());
+            let credentials = credentials.map(|mut credentials| {
+                credentials.note_session(&parts.headers);
+                credentials
+            });
+            answer::relay(exchange, parts, upstream, credentials, is_head).await
+        }
+    }
+}
+
+/// The request as the server gets it: the client's own, less what belongs to the client's connection.
+fn upstream_request(shared: &Shared, server: &Server, ready: Ready) -> Request<Full<Bytes>> {
+    let Parts { method, mut headers, .. } = ready.parts;
+    headers::remove_hop_by_hop(&mut headers);
+    // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more.
+    forget_length(&mut headers);
+    headers.remove(header::EXPECT);
+    if !headers.contains_key(header::HOST) {
+        headers.insert(header::HOST, server.host.clone());
+    }
+    if !shared.hooks.load().redaction.is_empty() {
+        // What a policy must read may not come compressed.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    let mut request = Request::new(Full::new(ready.body));
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from(ready.target);
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Notes a fault of the gateway and makes its answer.
+pub(crate) fn fault_response(exchange: &mut Exchange, fault: Fault, id: Option<&watchgate_mcp::RequestId>) -> Response<Body> {
+    let error_id = ErrorId::next();
+    tracing::warn!(
+        server = %exchange.server.name, reason = fault.reason(), status = fault.status().as_u16(), error_id = error_id.as_str(),
+        "answered by the gateway"
+    );
+    exchange.note_fault(fault, &error_id);
+    fault.response(id, &error_id)
+}
+
+/// Ends an exchange with a fault.
+pub(crate) fn answer_fault(mut exchange: Box<Exchange>, fault: Fault, id: Option<&watchgate_mcp::RequestId>) -> Response<Body> {
+    let response = fault_response(&mut exchange, fault, id);
+    finish_with(exchange, response)
+}
+
+/// Ends an exchange with a body that is here in full.
+pub(crate) fn finish_with(mut exchange: Box<Exchange>, response: Response<Body>) -> Response<Body> {
+    exchange.status = response.status().as_u16();
+    if let Body::Full(Some(bytes)) = response.body() {
+        exchange.response_bytes = bytes.len() as u64;
+    }
+    exchange.finish(Outcome::Ok);
+    response
+}

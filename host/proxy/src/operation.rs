@@ -1,0 +1,173 @@
+//! One JSON-RPC request or notification between being seen and being answered.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use watchgate_hooks::Operation;
+use watchgate_mcp::{Direction, Envelope, MessageKind, MethodText, Outcome, RequestId, method};
+use watchgate_telemetry::{ErrorType, NameKind, OperationFinished};
+
+use crate::server::{Server, Shared};
+
+/// A text kept for derivation plugins is cut at this many bytes.
+pub(crate) const TEXT_CAP: usize = 64 << 10;
+
+/// A request that waits for its answer, or a notification about to be counted.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenOperation {
+    pub(crate) direction: Direction,
+    pub(crate) id: Option<RequestId>,
+    pub(crate) method: MethodText,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) started: Instant,
+    pub(crate) request_bytes: u64,
+    pub(crate) argument_bytes: u64,
+    pub(crate) protocol_version: Option<Box<str>>,
+    pub(crate) text: Option<Bytes>,
+}
+
+/// How an operation ended.
+pub(crate) struct Ending<'a> {
+    pub(crate) outcome: Outcome,
+    /// The answer, when there was one.
+    pub(crate) answer: Option<&'a Envelope>,
+    /// Its text, when a derivation keeps text.
+    pub(crate) text: Option<Bytes>,
+    /// The HTTP status or the gateway's own reason, when that is what failed.
+    pub(crate) failure: Option<ErrorType>,
+    /// Time spent waiting for the server.
+    pub(crate) upstream: Duration,
+}
+
+impl Ending<'_> {
+    /// Without an answer.
+    pub(crate) fn without_answer(outcome: Outcome, failure: Option<ErrorType>, upstream: Duration) -> Self {
+        Self { outcome, answer: None, text: None, failure, upstream }
+    }
+}
+
+impl OpenOperation {
+    /// From a request or notification.
+    pub(crate) fn from_envelope(direction: Direction, envelope: Envelope, started: Instant, text: Option<Bytes>) -> Option<Self> {
+        let is_request = envelope.kind == MessageKind::Request;
+        if !is_request && envelope.kind != MessageKind::Notification {
+            return None;
+        }
+        Some(Self {
+            direction,
+            id: if is_request { envelope.id } else { None },
+            method: envelope.method?,
+            name: envelope.name,
+            started,
+            request_bytes: envelope.bytes,
+            argument_bytes: envelope.argument_bytes,
+            protocol_version: envelope.protocol_version,
+            text,
+        })
+    }
+
+    /// The method, when it is one the specification defines.
+    pub(crate) fn known_method(&self) -> Option<&'static str> {
+        match self.method {
+            MethodText::Known(name) => Some(name),
+            MethodText::Other(_) => None,
+        }
+    }
+
+    /// Whether closing its stream is how it ends.
+    pub(crate) fn is_listen(&self) -> bool {
+        self.known_method() == Some(method::SUBSCRIPTIONS_LISTEN)
+    }
+
+    /// What kind of name it carries.
+    pub(crate) fn name_kind(&self) -> Option<NameKind> {
+        match self.known_method()? {
+            method::TOOLS_CALL => Some(NameKind::Tool),
+            method::PROMPTS_GET => Some(NameKind::Prompt),
+            name if name.starts_with("resources/") => Some(NameKind::Resource),
+            _ => None,
+        }
+    }
+
+    /// Says it: to the metrics, and to the derivation plugins that are live now.
+    pub(crate) fn finish(self, shared: &Shared, server: &Server, protocol_version: Option<&'static str>, ending: Ending<'_>) {
+        let duration = self.started.elapsed();
+        let kind = self.name_kind();
+        if let (Outcome::Ok | Outcome::ToolError, Some(kind), Some(name), true) =
+            (ending.outcome, kind, &self.name, ending.answer.is_some_and(|answer| answer.kind == MessageKind::Result))
+        {
+            server.metrics.learn(kind, name);
+        }
+        shared.telemetry.emit(OperationFinished {
+            server: &server.metrics,
+            from_client: self.direction == Direction::ClientToServer,
+            method: self.known_method(),
+            name: self.name.as_deref(),
+            name_kind: kind,
+            outcome: ending.outcome.as_str(),
+            error_type: error_type(&ending),
+            protocol_version,
+            duration,
+            upstream: ending.upstream,
+            overhead: None,
+            request_bytes: self.request_bytes,
+            response_bytes: ending.answer.map_or(0, |answer| answer.bytes),
+        });
+        let hooks = shared.hooks.load();
+        if hooks.derivations.is_empty() {
+            return;
+        }
+        let operation = self.into_observed(server, ending, duration);
+        if let Some((last, others)) = hooks.derivations.split_last() {
+            for queue in others {
+                queue.offer(operation.clone());
+            }
+            last.offer(operation);
+        }
+    }
+
+    fn into_observed(self, server: &Server, ending: Ending<'_>, duration: Duration) -> Operation {
+        let answer = ending.answer;
+        Operation {
+            server: server.name.clone(),
+            direction: self.direction,
+            method: self.method.as_str().into(),
+            name: self.name,
+            outcome: ending.outcome,
+            error_code: answer.and_then(|answer| answer.error_code),
+            duration,
+            upstream: ending.upstream,
+            request_bytes: self.request_bytes,
+            response_bytes: answer.map_or(0, |answer| answer.bytes),
+            argument_bytes: self.argument_bytes,
+            result_bytes: answer.map_or(0, |answer| answer.result_bytes),
+            content: answer.map(|answer| answer.content).unwrap_or_default(),
+            protocol_version: answer.and_then(|answer| answer.protocol_version.clone()).or(self.protocol_version),
+            request_text: self.text,
+            response_text: ending.text,
+        }
+    }
+}
+
+/// The outcome that an answer stands for.
+pub(crate) fn outcome_of(answer: &Envelope) -> Outcome {
+    match answer.kind {
+        MessageKind::Error => Outcome::RpcError,
+        _ if answer.is_error => Outcome::ToolError,
+        _ => Outcome::Ok,
+    }
+}
+
+fn error_type(ending: &Ending<'_>) -> Option<ErrorType> {
+    match (ending.outcome, ending.answer) {
+        (Outcome::Ok, _) => None,
+        (Outcome::ToolError, _) => Some(ErrorType::ToolError),
+        (Outcome::RpcError, Some(answer)) => Some(answer.error_code.map_or(ErrorType::Named("rpc_error"), ErrorType::Rpc)),
+        (outcome, _) => Some(ending.failure.unwrap_or(ErrorType::Named(outcome.as_str()))),
+    }
+}
+
+/// The text of a message for derivation plugins, cut.
+pub(crate) fn kept_text(body: &Bytes) -> Bytes {
+    body.slice(..body.len().min(TEXT_CAP))
+}

@@ -1,0 +1,76 @@
+//! `read`: gathers a body under a cap and a deadline between its pieces.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body as _, Incoming};
+
+use crate::fault::Fault;
+use crate::patience::Patience;
+
+/// A body over the cap is read and thrown away up to this many times the cap: a client that is still sending would not read the
+/// answer, and closing on it resets the connection under its feet.
+const DISCARD_FACTOR: usize = 4;
+
+/// Gathers a request body. One that comes in one piece is not copied.
+pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration) -> Result<Bytes, Fault> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > cap as u64 {
+        discard(&mut body, cap, idle).await;
+        return Err(Fault::TooLarge);
+    }
+    let mut patience = Patience::new(idle);
+    let Some(first) = next_piece(&mut body, &mut patience).await? else { return Ok(Bytes::new()) };
+    if first.len() <= cap && body.is_end_stream() {
+        return Ok(first);
+    }
+    let mut gathered = BytesMut::from(first);
+    loop {
+        if gathered.len() > cap {
+            drop(gathered);
+            discard(&mut body, cap, idle).await;
+            return Err(Fault::TooLarge);
+        }
+        match next_piece(&mut body, &mut patience).await? {
+            Some(piece) => gathered.extend_from_slice(&piece),
+            None => return Ok(gathered.freeze()),
+        }
+    }
+}
+
+async fn next_piece(body: &mut Incoming, patience: &mut Patience) -> Result<Option<Bytes>, Fault> {
+    loop {
+        let frame = poll_fn(|context| match Pin::new(&mut *body).poll_frame(context) {
+            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+            Poll::Pending => patience.poll_over(context).map(|()| Err(Fault::SlowBody)),
+        })
+        .await?;
+        patience.note_progress();
+        match frame {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(Fault::BrokenBody),
+            // Trailers of a request say nothing that is forwarded.
+            Some(Ok(frame)) => {
+                if let Ok(piece) = frame.into_data() {
+                    return Ok(Some(piece));
+                }
+            }
+        }
+    }
+}
+
+async fn discard(body: &mut Incoming, cap: usize, idle: Duration) {
+    let mut patience = Patience::new(idle.min(Duration::from_secs(5)));
+    let mut left = cap.saturating_mul(DISCARD_FACTOR);
+    while let Ok(Some(piece)) = next_piece(body, &mut patience).await {
+        match left.checked_sub(piece.len()) {
+            Some(fewer) => left = fewer,
+            None => return,
+        }
+    }
+}

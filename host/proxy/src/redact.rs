@@ -1,0 +1,119 @@
+//! `redact`: one wire body through the live chain, batches element by element.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use watchgate_hooks::{ChainResult, Denial, HookSet, Kind, Message, MirroredHeader, Surface};
+use watchgate_mcp::{Direction, Envelope, MessageKind, RequestId, json};
+
+/// A body and what the scanner found in it.
+pub(crate) struct Subject {
+    pub(crate) body: Bytes,
+    pub(crate) direction: Direction,
+    pub(crate) server: Arc<str>,
+    /// One for a plain message; one for each element of a batch; none when it is not JSON-RPC.
+    pub(crate) items: Vec<Item>,
+    pub(crate) is_batch: bool,
+    /// Headers that count as content; only for requests.
+    pub(crate) headers: Vec<MirroredHeader>,
+}
+
+/// One message of a body.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) kind: MessageKind,
+    pub(crate) id: Option<RequestId>,
+    /// Its own method, or that of the request it answers.
+    pub(crate) method: Option<Box<str>>,
+    pub(crate) name: Option<Box<str>>,
+}
+
+impl Item {
+    /// Of a request or notification, or of an answer whose request is given.
+    pub(crate) fn new(envelope: &Envelope, asked: Option<(Box<str>, Option<Box<str>>)>) -> Self {
+        let (method, name) = match asked {
+            Some((method, name)) => (Some(method), name),
+            None => (envelope.method_str().map(Into::into), envelope.name.clone()),
+        };
+        Self { kind: envelope.kind, id: envelope.id.clone(), method, name }
+    }
+}
+
+/// What became of it.
+pub(crate) enum Redacted {
+    /// Nothing changed.
+    Same,
+    /// A new body and, when the headers follow it, all of them anew.
+    Changed(Bytes, Option<Vec<MirroredHeader>>),
+    /// It does not pass.
+    Denied(Denial),
+}
+
+impl Subject {
+    /// Whether a live policy may want any of it.
+    pub(crate) fn is_wanted(&self, hooks: &HookSet) -> bool {
+        if hooks.redaction.is_empty() {
+            return false;
+        }
+        if self.items.is_empty() {
+            return hooks.redaction.wants(Surface::Wire, self.direction, None, None);
+        }
+        self.items.iter().any(|item| hooks.redaction.wants(Surface::Wire, self.direction, item.method.as_deref(), item.name.as_deref()))
+    }
+
+    /// Runs the chain.
+    pub(crate) async fn redact(&self, hooks: &HookSet) -> Redacted {
+        let result = match (self.is_batch, self.items.as_slice()) {
+            (false, [item]) => hooks.redaction.run(self.message(self.body.clone(), Some(item), self.headers.clone())).await,
+            (true, [_, ..]) => return self.redact_batch(hooks).await,
+            _ => hooks.redaction.run(self.message(self.body.clone(), None, self.headers.clone())).await,
+        };
+        match result {
+            ChainResult::Unchanged => Redacted::Same,
+            ChainResult::Changed(body, headers) => Redacted::Changed(body, headers),
+            ChainResult::Denied(denial) => Redacted::Denied(denial),
+        }
+    }
+
+    async fn redact_batch(&self, hooks: &HookSet) -> Redacted {
+        let ranges = json::array_elements(&self.body).filter(|ranges| ranges.len() == self.items.len());
+        let Some(ranges) = ranges else {
+            // A batch that does not parse is one opaque body.
+            return match hooks.redaction.run(self.message(self.body.clone(), None, self.headers.clone())).await {
+                ChainResult::Unchanged => Redacted::Same,
+                ChainResult::Changed(body, headers) => Redacted::Changed(body, headers),
+                ChainResult::Denied(denial) => Redacted::Denied(denial),
+            };
+        };
+        let mut edits: Vec<(Range<usize>, Bytes)> = Vec::new();
+        for (range, item) in ranges.into_iter().zip(&self.items) {
+            // Mirrored headers belong to single messages of an era without batches.
+            match hooks.redaction.run(self.message(self.body.slice(range.clone()), Some(item), Vec::new())).await {
+                ChainResult::Unchanged => {}
+                ChainResult::Changed(body, _) => edits.push((range, body)),
+                ChainResult::Denied(denial) => return Redacted::Denied(denial),
+            }
+        }
+        if edits.is_empty() { Redacted::Same } else { Redacted::Changed(json::splice(&self.body, &edits).into(), None) }
+    }
+
+    fn message(&self, body: Bytes, item: Option<&Item>, headers: Vec<MirroredHeader>) -> Message {
+        Message {
+            body,
+            kind: match item.map(|item| item.kind) {
+                Some(MessageKind::Request) => Kind::Request,
+                Some(MessageKind::Notification) => Kind::Notification,
+                Some(MessageKind::Result) => Kind::Response,
+                Some(MessageKind::Error) => Kind::Error,
+                Some(MessageKind::Invalid) | None => Kind::Opaque,
+            },
+            direction: self.direction,
+            surface: Surface::Wire,
+            server: self.server.clone(),
+            method: item.and_then(|item| item.method.clone()),
+            name: item.and_then(|item| item.name.clone()),
+            headers,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Answers a server's request that may not reach the client: with an error, in its session, with the client's own
+//! credentials. Without it the server would wait for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+use watchgate_mcp::{RequestId, header as mcp_header};
+
+use crate::error_id::ErrorId;
+use crate::fault;
+use crate::forward::forward;
+use crate::server::{Server, Shared};
+
+/// A refusal is not worth waiting longer for.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What identifies a client to the server, besides its session.
+const KEPT: [HeaderName; 5] =
+    [header::AUTHORIZATION, header::COOKIE, header::HOST, header::ORIGIN, HeaderName::from_static(mcp_header::MCP_PROTOCOL_VERSION)];
+
+/// Enough of a client's request to speak to the server in its name.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    target: PathAndQuery,
+    headers: HeaderMap,
+}
+
+impl Credentials {
+    /// From a request about to be forwarded. Values are reference counted, so this copies no text.
+    pub(crate) fn capture(target: &PathAndQuery, from: &HeaderMap) -> Self {
+        let mut headers = HeaderMap::with_capacity(8);
+        for name in KEPT.into_iter().chain([HeaderName::from_static(mcp_header::MCP_SESSION_ID)]) {
+            if let Some(value) = from.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        Self { target: target.clone(), headers }
+    }
+
+    /// The session that the answer to an `initialize` opened.
+    pub(crate) fn note_session(&mut self, answer: &HeaderMap) {
+        if let Some(session) = answer.get(mcp_header::MCP_SESSION_ID) {
+            self.headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), session.clone());
+        }
+    }
+
+    /// Sends the refusal in the background.
+    pub(crate) fn refuse(&self, shared: &Arc<Shared>, server: &Arc<Server>, id: RequestId, error_id: &ErrorId) {
+        let Ok(permit) = shared.refusals.clone().try_acquire_owned() else {
+            tracing::warn!(server = %server.name, "too many denied server requests at once: one is left unanswered");
+            return;
+        };
+        let request = self.request(server, &id, error_id);
+        let (shared, server) = (shared.clone(), server.clone());
+        tokio::spawn(async move {
+            let sent = tokio::time::timeout(DEADLINE, forward(&shared, &server, request)).await;
+            if !matches!(sent, Ok(Ok(_))) {
+                tracing::warn!(server = %server.name, "the server could not be told that its request was denied");
+            }
+            drop(permit);
+        });
+    }
+
+    fn request(&self, server: &Server, id: &RequestId, error_id: &ErrorId) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(Bytes::from(fault::denial(Some(id), error_id))));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from(self.target.clone());
+        let headers = request.headers_mut();
+        *headers = self.headers.clone();
+        headers.entry(header::HOST).or_insert_with(|| server.host.clone());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        request
+    }
+}

@@ -1,0 +1,133 @@
+//! `relay` of a body that no redaction policy wants: bytes pass at once, and the scanner reads along.
+
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Frame, SizeHint};
+use watchgate_mcp::{Envelope, Outcome, Scanner};
+
+use crate::body::Cut;
+use crate::exchange::Exchange;
+use crate::operation::TEXT_CAP;
+use crate::patience::Patience;
+use crate::upstream_body::UpstreamBody;
+
+/// A pass-through body.
+pub(crate) struct RelayBody {
+    upstream: UpstreamBody,
+    exchange: Box<Exchange>,
+    tap: Option<JsonTap>,
+    patience: Patience,
+    is_over: bool,
+}
+
+/// Reads along with a JSON body.
+pub(crate) struct JsonTap {
+    scanner: Scanner,
+    envelopes: Vec<Envelope>,
+    text: Option<BytesMut>,
+}
+
+impl JsonTap {
+    /// `keeps_text` when a derivation wants the text.
+    pub(crate) fn new(keeps_text: bool) -> Self {
+        Self { scanner: Scanner::new(), envelopes: Vec::new(), text: keeps_text.then(BytesMut::new) }
+    }
+
+    /// Sees the next bytes. Messages count when the bytes that hold their end have been handed on, so nothing is held back.
+    pub(crate) fn feed(&mut self, bytes: &[u8], exchange: &mut Exchange) {
+        if let Some(text) = &mut self.text {
+            let room = TEXT_CAP - text.len();
+            text.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        let envelopes = &mut self.envelopes;
+        self.scanner.feed(bytes, &mut |envelope| envelopes.push(envelope));
+        self.report(exchange);
+    }
+
+    /// The body is over.
+    pub(crate) fn finish(&mut self, exchange: &mut Exchange) {
+        let envelopes = &mut self.envelopes;
+        self.scanner.finish(&mut |envelope| envelopes.push(envelope));
+        self.report(exchange);
+    }
+
+    /// Ready for another message.
+    pub(crate) fn reset(&mut self, keeps_text: bool) {
+        self.scanner.reset();
+        self.text = keeps_text.then(BytesMut::new);
+    }
+
+    fn report(&mut self, exchange: &mut Exchange) {
+        for envelope in self.envelopes.drain(..) {
+            // The texts of a batch cannot be told apart here; they are left out.
+            let text = if self.scanner.is_batch() { None } else { self.text.take().map(BytesMut::freeze) };
+            exchange.server_message(envelope, text);
+        }
+    }
+}
+
+impl RelayBody {
+    /// Begins relaying; the head has been sent on.
+    pub(crate) fn new(upstream: UpstreamBody, exchange: Box<Exchange>, tap: Option<JsonTap>) -> Self {
+        let patience = Patience::new(exchange.shared.config.timeouts.idle);
+        Self { upstream, exchange, tap, patience, is_over: false }
+    }
+
+    /// See `Body::poll_frame`.
+    pub(crate) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        match self.upstream.poll_frame(context) {
+            Poll::Pending => match self.patience.poll_over(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => Poll::Ready(Some(Err(self.cut(Outcome::Timeout, Cut::Silent)))),
+            },
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.cut(Outcome::Aborted, error.into())))),
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.patience.note_progress();
+                if let Some(bytes) = frame.data_ref() {
+                    self.exchange.response_bytes += bytes.len() as u64;
+                    if let Some(tap) = &mut self.tap {
+                        tap.feed(bytes, &mut self.exchange);
+                    }
+                }
+                // The server side of hyper does not ask again once the announced length has been sent.
+                if self.upstream.is_end() {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            if let Some(tap) = &mut self.tap {
+                tap.finish(&mut self.exchange);
+            }
+            self.exchange.finish(Outcome::Ok);
+        }
+    }
+
+    fn cut(&mut self, outcome: Outcome, cut: Cut) -> Cut {
+        self.is_over = true;
+        self.exchange.finish(outcome);
+        cut
+    }
+
+    /// See `Body::is_end_stream`.
+    pub(crate) fn is_end(&self) -> bool {
+        self.is_over || self.upstream.is_end()
+    }
+
+    /// See `Body::size_hint`.
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.upstream.size_hint()
+    }
+}

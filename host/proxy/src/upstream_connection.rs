@@ -1,0 +1,78 @@
+//! One HTTP/1.1 connection to a server, driven by whoever uses it.
+//!
+//! hyper splits a client connection into a handle and a driver that is usually spawned as a task of its own. Here the
+//! exchange that holds the connection polls the driver itself: no second task, no wake-up across threads for each
+//! message. An unused connection is driven by nobody; the pool looks at it before use and now and then.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+
+/// One open connection.
+pub(crate) struct UpstreamConnection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: Pin<Box<Driver>>,
+    /// Whether an exchange has been sent on it: a failure on a used one may be the server closing an idle connection.
+    pub(crate) used: bool,
+    /// When it was last put into the pool.
+    pub(crate) idle_since: Instant,
+}
+
+/// Why a request got no response head.
+pub(crate) enum SendFailure {
+    /// Not one byte was written: the request can go out on another connection.
+    Unsent(Request<Full<Bytes>>),
+    /// The server may have seen it.
+    Sent(hyper::Error),
+}
+
+impl UpstreamConnection {
+    /// Begins HTTP on a fresh TCP connection.
+    pub(crate) async fn open(stream: TcpStream) -> hyper::Result<Self> {
+        let (sender, driver) = http1::Builder::new().max_headers(256).handshake(TokioIo::new(stream)).await?;
+        Ok(Self { sender, driver: Box::pin(driver), used: false, idle_since: Instant::now() })
+    }
+
+    /// Sends a request and waits for the head of its response.
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendFailure> {
+        self.used = true;
+        let Self { sender, driver, .. } = self;
+        let mut response = std::pin::pin!(sender.try_send_request(request));
+        let mut driver_done = false;
+        std::future::poll_fn(|context| {
+            // The driver goes first: it writes what was just queued and reads what has come.
+            if !driver_done {
+                driver_done = driver.as_mut().poll(context).is_ready();
+            }
+            response.as_mut().poll(context)
+        })
+        .await
+        .map_err(|mut failure| match failure.take_message() {
+            Some(request) => SendFailure::Unsent(request),
+            None => SendFailure::Sent(failure.into_error()),
+        })
+    }
+
+    /// Moves bytes in both directions as far as that goes without waiting. `Ready` when the connection is over.
+    pub(crate) fn poll_drive(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.driver.as_mut().poll(context).map(|_| ())
+    }
+
+    /// Whether another request can be sent now. Looks at the socket, so a connection that the server has closed is
+    /// found out here and not by a lost request.
+    pub(crate) fn is_reusable(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        self.poll_drive(&mut context).is_pending() && self.sender.is_ready()
+    }
+}
