@@ -31,6 +31,8 @@ pub(crate) enum Body {
     Relay(Box<RelayBody>),
     /// An event stream.
     Events(Box<EventBody>),
+    /// Cut, once what was written before has been flushed.
+    Cut(Option<Cut>),
 }
 
 impl Body {
@@ -45,11 +47,20 @@ impl HttpBody for Body {
     type Error = Cut;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match &mut *self {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        let frame = match &mut *self {
+            Self::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relay(relay) => relay.poll_frame(context),
             Self::Events(events) => events.poll_frame(context),
+            Self::Cut(cut) => return Poll::Ready(cut.take().map(Err)),
+        };
+        if let Poll::Ready(Some(Err(cut))) = frame {
+            // hyper throws away what it has not flushed when a body fails, and flushes when a body waits. The bytes before the cut are the
+            // client's, so the body waits once.
+            *self = Self::Cut(Some(cut));
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -57,6 +68,7 @@ impl HttpBody for Body {
             Self::Full(bytes) => bytes.is_none(),
             Self::Relay(relay) => relay.is_end(),
             Self::Events(events) => events.is_end(),
+            Self::Cut(cut) => cut.is_none(),
         }
     }
 
@@ -64,7 +76,7 @@ impl HttpBody for Body {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Relay(relay) => relay.size_hint(),
-            Self::Events(_) => SizeHint::default(),
+            Self::Events(_) | Self::Cut(_) => SizeHint::default(),
         }
     }
 }

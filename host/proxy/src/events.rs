@@ -77,7 +77,7 @@ impl EventBody {
         loop {
             match self.poll_events(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => {}
+                Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => continue,
                 Poll::Ready(Some(Ok(bytes))) => return self.write(bytes),
                 Poll::Ready(Some(Err(cut))) => return Poll::Ready(Some(Err(cut))),
                 Poll::Ready(None) => {}
@@ -183,11 +183,16 @@ impl EventBody {
     }
 
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if let Mode::Whole(assembler) = &mut self.mode
-            && !assembler.take_rest().iter().all(|byte| matches!(byte, b'\r' | b'\n'))
-        {
-            // Half an event was held back; a regular end would hide that.
-            return Poll::Ready(Some(Err(self.cut(Outcome::Aborted, Cut::HalfEvent))));
+        if let Mode::Whole(assembler) = &mut self.mode {
+            let rest = assembler.take_rest();
+            if !rest.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+                // Half an event was held back; a regular end would hide that.
+                return Poll::Ready(Some(Err(self.cut(Outcome::Aborted, Cut::HalfEvent))));
+            }
+            if !rest.is_empty() {
+                // The line feed of a last CRLF: the event went out at its carriage return.
+                return self.write(rest);
+            }
         }
         self.finish(Outcome::Ok)
     }

@@ -110,7 +110,8 @@ mod tests {
     fn check_removed(fields: &[(&'static str, &'static str)], expected: &[&str]) {
         let mut headers = map(fields);
         remove_hop_by_hop(&mut headers);
-        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
         assert_eq!(left, expected);
     }
 
@@ -123,10 +124,7 @@ mod tests {
 
     #[test]
     fn connection_cannot_remove_framing_or_host() {
-        check_removed(
-            &[("connection", "host, content-length, \u{0}"), ("host", "h"), ("content-length", "1")],
-            &["host", "content-length"],
-        );
+        check_removed(&[("connection", "host, content-length, \""), ("host", "h"), ("content-length", "1")], &["content-length", "host"]);
     }
 
     #[test]

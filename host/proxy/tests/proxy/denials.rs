@@ -1,0 +1,168 @@
+//! Every row of the table of denials in `docs/life-of-a-request.md`.
+
+use serde_json::{Value, json};
+use watchgate_tests::{Scripted, wait_until};
+
+use crate::rig::Rig;
+
+const DENIED: i64 = -31001;
+
+fn call(id: &Value, text: &str) -> String {
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "t", "arguments": {"text": text}}}).to_string()
+}
+
+fn result(id: &Value, text: &str) -> String {
+    json!({"jsonrpc": "2.0", "id": id, "result": {"content": [{"type": "text", "text": text}]}}).to_string()
+}
+
+/// A server that answers every request with `body`, as JSON or as one event.
+fn answering(body: &str, as_event: bool) -> Scripted {
+    let body = body.to_owned();
+    Scripted::start(move |exchange| {
+        if as_event {
+            exchange.event_stream()?;
+            exchange.chunk(format!("id: 7\nretry: 5\nevent: message\ndata: {body}\n\n"))?;
+            exchange.end()
+        } else {
+            exchange.json(200, &body)
+        }
+    })
+}
+
+fn check_error(answer: &Value, id: &Value) {
+    assert_eq!(answer["error"]["code"], DENIED, "{answer}");
+    assert_eq!(answer["id"], *id);
+    assert_eq!(answer["error"]["data"]["source"], "watchgate");
+    assert!(answer["error"]["data"]["error_id"].is_string());
+}
+
+#[test]
+fn a_client_request_is_answered_and_not_forwarded() {
+    for (word, id) in [("DENY", json!(0)), ("FAIL", json!("a"))] {
+        let upstream = answering("{}", false);
+        let rig = Rig::before(&upstream.url());
+        let reply = rig.post(&call(&id, word));
+        assert_eq!(reply.status(), 200);
+        check_error(&reply.json().unwrap(), &id);
+        assert!(upstream.requests().is_empty());
+        assert!(rig.telemetry.render_prometheus().contains("outcome=\"denied\""));
+    }
+}
+
+#[test]
+fn a_client_notification_is_accepted_and_dropped() {
+    let upstream = answering("{}", false);
+    let rig = Rig::before(&upstream.url());
+    let reply = rig.post(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"message":"DENY"}}"#);
+    assert_eq!((reply.status(), reply.text().as_str()), (202, ""));
+    assert!(upstream.requests().is_empty());
+}
+
+#[test]
+fn a_client_response_is_replaced_by_an_error() {
+    let upstream = Scripted::start(|exchange| exchange.respond(202, &[], b""));
+    let rig = Rig::before(&upstream.url());
+    let reply = rig.post_with(&[("Mcp-Session-Id", "s")], &result(&json!(3), "DENY"));
+    assert_eq!(reply.status(), 202);
+    check_error(&serde_json::from_slice(&upstream.requests()[0].body).unwrap(), &json!(3));
+}
+
+#[test]
+fn a_server_response_is_replaced_as_json_and_as_event() {
+    for word in ["DENY", "FAIL"] {
+        let upstream = answering(&result(&json!(5), word), false);
+        let reply = Rig::before(&upstream.url()).post(&call(&json!(5), "fine"));
+        assert_eq!(reply.status(), 200);
+        check_error(&reply.json().unwrap(), &json!(5));
+
+        let upstream = answering(&result(&json!(5), word), true);
+        let text = Rig::before(&upstream.url()).post(&call(&json!(5), "fine")).text();
+        let data = text.strip_prefix("id: 7\nretry: 5\nevent: message\ndata: ").unwrap();
+        check_error(&serde_json::from_str(data.trim_end()).unwrap(), &json!(5));
+    }
+}
+
+#[test]
+fn a_server_notification_is_dropped_but_its_id_is_kept() {
+    let upstream = answering(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"DENY"}}"#, true);
+    let reply = Rig::before(&upstream.url()).post(&call(&json!(1), "fine"));
+    assert_eq!(reply.text(), "id: 7\nretry: 5\n\n");
+}
+
+#[test]
+fn a_server_request_is_dropped_and_refused_in_its_session_with_the_clients_credentials() {
+    let upstream = Scripted::start(|exchange| {
+        if exchange.request.id() == json!(1) {
+            exchange.event_stream()?;
+            exchange.chunk("id: 9\ndata: {\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"roots/list\",\"params\":{\"x\":\"DENY\"}}\n\n")?;
+            exchange.end()
+        } else {
+            exchange.respond(202, &[], b"")
+        }
+    });
+    let rig = Rig::before(&upstream.url());
+    let headers = [("Mcp-Session-Id", "s-1"), ("Authorization", "Bearer b"), ("MCP-Protocol-Version", "2025-11-25")];
+    let reply = rig.post_with(&headers, &call(&json!(1), "fine"));
+    assert_eq!(reply.text(), "id: 9\n\n");
+    let refusal = wait_until("the server is refused", || upstream.requests().into_iter().nth(1));
+    check_error(&serde_json::from_slice(&refusal.body).unwrap(), &json!(0));
+    for (name, value) in headers {
+        assert_eq!(refusal.head.header(&name.to_ascii_lowercase()), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn every_id_of_a_denied_batch_gets_an_error() {
+    let upstream = answering("[]", false);
+    let rig = Rig::before(&upstream.url());
+    let reply = rig.post(&format!("[{},{},{}]", call(&json!(1), "fine"), call(&json!("b"), "DENY"), call(&json!(0), "fine")));
+    let answers = reply.json().unwrap();
+    for (answer, id) in answers.as_array().unwrap().iter().zip([json!(1), json!("b"), json!(0)]) {
+        check_error(answer, &id);
+    }
+    assert!(upstream.requests().is_empty());
+
+    let upstream = answering(&format!("[{},{}]", result(&json!(1), "DENY"), result(&json!(2), "fine")), false);
+    let rig = Rig::before(&upstream.url());
+    let answers = rig.post(&format!("[{},{}]", call(&json!(1), "fine"), call(&json!(2), "fine"))).json().unwrap();
+    check_error(&answers[0], &json!(1));
+    check_error(&answers[1], &json!(2));
+}
+
+#[test]
+fn an_opaque_body_is_refused_to_whoever_sent_it() {
+    let upstream = answering("{}", false);
+    let rig = Rig::before(&upstream.url());
+    assert_eq!(rig.post("DENY this").status(), 403);
+    assert!(upstream.requests().is_empty());
+
+    let upstream = Scripted::start(|exchange| exchange.respond(500, &[("Content-Type", "text/html")], b"<p>DENY</p>"));
+    let reply = Rig::before(&upstream.url()).post(&call(&json!(4), "fine"));
+    assert_eq!(reply.status(), 502);
+    check_error(&reply.json().unwrap(), &json!(4));
+}
+
+#[test]
+fn what_is_too_large_to_be_looked_at_is_denied() {
+    let large = "x".repeat(80 << 10);
+    let upstream = answering(&result(&json!(1), &large), false);
+    let reply = Rig::before(&upstream.url()).post(&call(&json!(1), "fine"));
+    assert_eq!(reply.status(), 502);
+    check_error(&reply.json().unwrap(), &json!(1));
+
+    let upstream = answering(&result(&json!(1), &large), true);
+    let text = Rig::before(&upstream.url()).post(&call(&json!(1), "fine")).text();
+    assert!(!text.contains("xxx"), "nothing of it passes");
+    let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    check_error(&serde_json::from_str(data).unwrap(), &json!(1));
+}
+
+#[test]
+fn a_compressed_answer_that_must_be_read_is_denied() {
+    let upstream = Scripted::start(|exchange| {
+        exchange.respond(200, &[("Content-Type", "application/json"), ("Content-Encoding", "gzip")], b"\x1f\x8b")
+    });
+    let reply = Rig::before(&upstream.url()).post(&call(&json!(1), "fine"));
+    assert_eq!(reply.status(), 502);
+    assert_eq!(upstream.requests()[0].head.header("accept-encoding"), Some("identity"));
+}
