@@ -51,6 +51,11 @@ impl Evaluator {
         self.rules.iter_mut().flat_map(|state| state.step(now, snapshot, repeat_interval)).collect()
     }
 
+    /// Whether there is nothing to evaluate.
+    pub fn has_no_rules(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// What fires now, worded as repeats: for an action that was not there when it was said first.
     pub fn firing(&self) -> Vec<Alert> {
         let firing = self.rules.iter().flat_map(|state| {

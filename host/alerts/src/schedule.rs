@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::MissedTickBehavior;
 use watchgate_hooks::{Alert, AlertState, LiveHooks, unix_ms};
-use watchgate_telemetry::{AlertsFiring, Telemetry};
+use watchgate_telemetry::{AlertsFiring, MetricSnapshot, Telemetry};
 
 use crate::config::{AlertsConfig, AlertsConfigError};
 use crate::delivery::Delivery;
 use crate::evaluator::Evaluator;
-use crate::moment::Clock;
+use crate::moment::{Clock, Moment};
 use crate::status::{ActiveAlert, AlertPhase, AlertsSnapshot};
 
 /// Resolved alerts kept for `/api/alerts`.
@@ -64,7 +64,7 @@ impl Alerts {
     pub async fn drain(&self, deadline: Duration) {
         let task = self.task.lock().take();
         if let Some(task) = task {
-            // Between two evaluations the loop holds nothing, and an evaluation has no point at which it could be cut.
+            // Whatever point the loop is cut at, an evaluation has either not begun or is over.
             task.abort();
             if let Err(end) = task.await
                 && end.is_panic()
@@ -92,13 +92,15 @@ impl Alerts {
                 _ = shutdown.wait_for(|stop| *stop) => return,
                 _ = ticks.tick() => {}
             }
-            self.evaluate(&mut evaluator, &clock, &telemetry);
+            match metrics(&evaluator, &telemetry).await {
+                Ok(snapshot) => self.evaluate(&mut evaluator, &snapshot, clock(), &telemetry),
+                Err(end) => tracing::error!(%end, "the metrics could not be read; alerts stay as they are"),
+            }
         }
     }
 
-    fn evaluate(&self, evaluator: &mut Evaluator, clock: &Clock, telemetry: &Telemetry) {
-        let now = clock();
-        let news = evaluator.step(now, &telemetry.snapshot());
+    fn evaluate(&self, evaluator: &mut Evaluator, snapshot: &MetricSnapshot, now: Moment, telemetry: &Telemetry) {
+        let news = evaluator.step(now, snapshot);
         for alert in &news {
             log(alert);
         }
@@ -115,6 +117,15 @@ impl Alerts {
         }
         shown.resolved.truncate(RESOLVED_KEPT);
     }
+}
+
+/// Reading tens of thousands of series takes milliseconds, which traffic on this worker should not wait for.
+async fn metrics(evaluator: &Evaluator, telemetry: &Arc<Telemetry>) -> Result<MetricSnapshot, JoinError> {
+    if evaluator.has_no_rules() {
+        return Ok(MetricSnapshot::default());
+    }
+    let telemetry = Arc::clone(telemetry);
+    tokio::task::spawn_blocking(move || telemetry.snapshot()).await
 }
 
 fn log(alert: &Alert) {
