@@ -20,7 +20,7 @@ pub(crate) struct Guard {
 /// Why a request is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TurnedAway {
-    /// `Host` is a foreign name, absent or there twice.
+    /// `Host` is a foreign name or there twice.
     Host,
     /// A page of another origin asks.
     Origin,
@@ -46,7 +46,9 @@ impl Guard {
     fn host_is_ours(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         // An absolute request target overrides `Host`, so it is held to the same.
         let target_is_ours = uri.host().is_none_or(|host| self.is_own_name(host));
-        target_is_ours && only(headers, HOST).is_some_and(|host| self.is_own_name(without_port(host)))
+        // Browsers always send `Host`; simple probes (HTTP/1.0) may not.
+        let host_is_ours = !headers.contains_key(HOST) || only(headers, HOST).is_some_and(|host| self.is_own_name(without_port(host)));
+        target_is_ours && host_is_ours
     }
 
     /// Addresses cannot be rebound, names can.
@@ -130,11 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn host_is_there_once_and_an_absolute_target_is_held_to_the_same() {
+    fn host_is_there_at_most_once_and_an_absolute_target_is_held_to_the_same() {
         let check = |target: &'static str, pairs: &[(&'static str, &str)], expected| {
             assert_eq!(loopback().admit(&Uri::from_static(target), &headers(pairs), false), expected, "{target} {pairs:?}");
         };
-        check("/metrics", &[], Err(TurnedAway::Host));
+        check("/metrics", &[], Ok(()));
         check("/metrics", &[("host", "localhost"), ("host", "evil.example")], Err(TurnedAway::Host));
         check("http://evil.example/metrics", &[("host", "localhost")], Err(TurnedAway::Host));
         check("http://localhost/metrics", &[("host", "localhost")], Ok(()));
