@@ -243,7 +243,7 @@ impl Scanner {
     fn push(&mut self, role: Role) {
         match self.frames.get_mut(self.depth) {
             Some(frame) => *frame = role,
-            // The table of roles goes no deeper; if it ever does, that is content.
+            // Unreachable as long as the table of roles goes no deeper than MAX_FRAMES says; a panic would be worse.
             None => self.phase = Phase::Failed,
         }
         self.depth += 1;

@@ -133,7 +133,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
     fn the_parser_reads_what_a_client_reads(stream in stream()) {
@@ -233,6 +233,8 @@ fn new_data_takes_the_place_and_the_line_ending_of_the_old() {
         "event: message\r\nid: 1\r\ndata: {\r\ndata: 1\r\ndata: }\r\n: c\r\n\r\n",
     );
     check("id: 1\rdata:a\r\r", "b\rc", "id: 1\rdata: b\rdata: c\r\r");
+    check("data: a\rdata: b\n\n", "c", "data: c\r\n\n");
+    check("data: a\nid: 1\rdata: b\n\n", "c", "data: c\nid: 1\r\n\n");
     check("id: 1\n\n", "b", "id: 1\ndata: b\n\n");
     check("data: a\n\n", "", "data:\n\n");
     check("data: a\n\n", " b\n", "data:  b\ndata:\n\n");
@@ -245,6 +247,7 @@ fn a_dropped_event_keeps_what_resumption_needs() {
     check("event: message\nid: 1\ndata: a\nretry: 5\nx: y\n\n", "id: 1\nretry: 5\n\n");
     check("id: 1\r\ndata: a\r\n\r\n", "id: 1\r\n\r\n");
     check("data: a\n\n", "");
+    check("id: 1\rdata: a\n\n", "id: 1\r\n\n");
     check("\n", "");
     check(": c\ndata: a\n\n", ": c\n\n");
 }

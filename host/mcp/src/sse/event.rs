@@ -115,7 +115,7 @@ impl SseEvent {
                 write_data(&mut out, data, ending);
             }
             if line.field != Some(Field::Data) {
-                out.extend_from_slice(line.whole);
+                write_line(&mut out, line.whole);
                 if line.ending.is_empty() {
                     out.extend_from_slice(ending);
                 }
@@ -125,7 +125,7 @@ impl SseEvent {
             write_data(&mut out, data, ending);
         }
         if !closed {
-            out.extend_from_slice(ending);
+            write_line(&mut out, ending);
         }
         out
     }
@@ -141,7 +141,7 @@ impl SseEvent {
             }
         }
         if !out.is_empty() {
-            out.extend_from_slice(self.line_ending());
+            write_line(&mut out, self.line_ending());
             out.splice(..0, self.raw[..self.lead].iter().copied());
         }
         out
@@ -167,6 +167,15 @@ impl SseEvent {
         let data = self.lines().find(|line| line.field == Some(Field::Data) && !line.ending.is_empty());
         data.or_else(|| self.lines().next()).map_or(b"\n", ending)
     }
+}
+
+/// Writes a line with its ending. A blank line that is a LF must not become the second half of a CRLF where lines of mixed endings
+/// have come to stand next to each other: the event would not end.
+fn write_line(out: &mut Vec<u8>, whole: &[u8]) {
+    if whole == b"\n" && out.last() == Some(&b'\r') {
+        out.push(b'\n');
+    }
+    out.extend_from_slice(whole);
 }
 
 fn write_data(out: &mut Vec<u8>, data: &[u8], ending: &[u8]) {
