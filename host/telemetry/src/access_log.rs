@@ -3,6 +3,7 @@
 mod line;
 mod writer;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -68,10 +69,10 @@ impl AccessLog {
     /// Opens the target and starts the thread; `None` for [`AccessLogTarget::Off`].
     pub fn start(target: AccessLogTarget, losses: Losses) -> Result<Option<Self>, TelemetryError> {
         let Some(output) = writer::open(target)? else { return Ok(None) };
-        Self::start_with(output, QUEUE, losses).map(Some)
+        Self::start_with(Box::new(output), QUEUE, losses).map(Some)
     }
 
-    fn start_with(output: Box<dyn std::io::Write + Send>, capacity: usize, losses: Losses) -> Result<Self, TelemetryError> {
+    fn start_with(output: Box<dyn io::Write + Send>, capacity: usize, losses: Losses) -> Result<Self, TelemetryError> {
         let shared = Arc::new(Shared {
             queue: ArrayQueue::new(capacity),
             losses,

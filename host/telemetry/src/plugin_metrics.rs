@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::MetricKind;
+
 pub use declaration::{Declaration, DeclareError};
 use series::PluginFamily;
 pub(crate) use store::PluginStore;
@@ -75,7 +77,7 @@ impl PluginMetrics {
             return Err(DeclareError::TooManyMetrics);
         }
         self.store.reserve(&self.generation, &declaration)?;
-        let family = self.store.predecessor_family(&self.generation.plugin, &declaration);
+        let family = self.store.predecessor_family(&self.generation, &declaration);
         families.push(family.unwrap_or_else(|| Arc::new(PluginFamily::new(declaration, &self.generation.plugin))));
         Ok(id(families.len() - 1))
     }
@@ -87,17 +89,17 @@ impl PluginMetrics {
 
     /// Adds to a counter. Values that are negative or not finite are refused and counted.
     pub fn add(&self, id: MetricId, value: f64, labels: &[String]) {
-        self.record(id, crate::MetricKind::Counter, value, labels);
+        self.record(id, MetricKind::Counter, value, labels);
     }
 
     /// Sets a gauge. Values that are not finite are refused and counted.
     pub fn set(&self, id: MetricId, value: f64, labels: &[String]) {
-        self.record(id, crate::MetricKind::Gauge, value, labels);
+        self.record(id, MetricKind::Gauge, value, labels);
     }
 
     /// Adds an observation to a histogram. Values that are not finite are refused and counted.
     pub fn observe(&self, id: MetricId, value: f64, labels: &[String]) {
-        self.record(id, crate::MetricKind::Histogram, value, labels);
+        self.record(id, MetricKind::Histogram, value, labels);
     }
 
     /// Makes this the plugin's visible generation and lets it record. A retired generation stays retired.
@@ -107,14 +109,16 @@ impl PluginMetrics {
         }
     }
 
-    /// Ends recording, and takes the series out of the scrape unless another generation has taken this one's place.
+    /// Ends recording, and takes the series out of the scrape unless another generation has taken this one's place. To be
+    /// called when the last call of the generation has ended: until then a replaced generation still counts into the
+    /// series that it shares with its successor.
     pub fn retire(&self) {
         self.generation.stage.store(RETIRED, Ordering::Release);
         self.store.hide(&self.generation);
     }
 
-    fn record(&self, id: MetricId, kind: crate::MetricKind, value: f64, labels: &[String]) {
-        if self.generation.stage.load(Ordering::Acquire) != RECORDING {
+    fn record(&self, id: MetricId, kind: MetricKind, value: f64, labels: &[String]) {
+        if !self.generation.is_recording() {
             return;
         }
         let families = self.generation.families.read();
@@ -122,7 +126,7 @@ impl PluginMetrics {
             None => Some("unknown_metric"),
             Some(family) if family.declaration().kind != kind => Some("wrong_type"),
             Some(_) if !value.is_finite() => Some("not_finite"),
-            Some(_) if kind == crate::MetricKind::Counter && value < 0.0 => Some("negative"),
+            Some(_) if kind == MetricKind::Counter && value < 0.0 => Some("negative"),
             Some(family) => {
                 if !family.record(value, labels, || self.store.may_grow(&families)) {
                     self.store.count_overflow(&self.generation.plugin);
@@ -133,6 +137,12 @@ impl PluginMetrics {
         if let Some(reason) = refused {
             self.store.count_refused(&self.generation.plugin, reason);
         }
+    }
+}
+
+impl GenerationSeries {
+    fn is_recording(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == RECORDING
     }
 }
 

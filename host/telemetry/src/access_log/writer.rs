@@ -1,7 +1,8 @@
 //! Gathers lines and writes them in large pieces; says how many were lost when the target does not take them.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
@@ -16,13 +17,17 @@ const RETRY: Duration = Duration::from_millis(5);
 const RETRIES: u32 = 200;
 
 /// Opens the target; `None` for [`AccessLogTarget::Off`].
-pub(super) fn open(target: AccessLogTarget) -> Result<Option<Box<dyn Write + Send>>, TelemetryError> {
+pub(super) fn open(target: AccessLogTarget) -> Result<Option<File>, TelemetryError> {
     match target {
         AccessLogTarget::Off => Ok(None),
-        AccessLogTarget::Stdout => Ok(Some(Box::new(io::stdout()))),
+        AccessLogTarget::Stdout => {
+            // The descriptor itself: the standard library's buffer would hide which lines were lost.
+            let stdout = io::stdout().as_fd().try_clone_to_owned();
+            stdout.map(|stdout| Some(File::from(stdout))).map_err(|source| TelemetryError::AccessLog { path: "-".into(), source })
+        }
         AccessLogTarget::File(path) => {
             let file = OpenOptions::new().append(true).create(true).open(&path);
-            file.map(|file| Some(Box::new(file) as _)).map_err(|source| TelemetryError::AccessLog { path, source })
+            file.map(Some).map_err(|source| TelemetryError::AccessLog { path, source })
         }
     }
 }
@@ -81,8 +86,6 @@ impl LineWriter {
                 Err(_) => break,
             }
         }
-        // Standard output is buffered by line in front of the descriptor.
-        let _ = self.output.flush();
         written
     }
 }

@@ -67,15 +67,22 @@ impl PluginStore {
         Ok(())
     }
 
-    /// The family of an equal declaration in the plugin's visible generation.
-    pub fn predecessor_family(&self, plugin: &str, declaration: &Declaration) -> Option<Arc<PluginFamily>> {
-        let predecessor = self.state.lock().visible.get(plugin)?.clone();
+    /// The family of an equal declaration in the generation that is visible in the given one's place.
+    pub fn predecessor_family(&self, generation: &GenerationSeries, declaration: &Declaration) -> Option<Arc<PluginFamily>> {
+        let predecessor = self.state.lock().visible.get(&generation.plugin)?.clone();
+        if predecessor.number == generation.number {
+            return None;
+        }
         let families = predecessor.families.read();
         families.iter().find(|family| family.declaration() == declaration).cloned()
     }
 
+    /// Makes a generation the visible one of its plugin, unless it has been retired meanwhile.
     pub fn show(&self, generation: &Arc<GenerationSeries>) {
-        self.state.lock().visible.insert(generation.plugin.clone(), generation.clone());
+        let mut state = self.state.lock();
+        if generation.is_recording() {
+            state.visible.insert(generation.plugin.clone(), generation.clone());
+        }
     }
 
     /// Takes a generation out of the scrape, if it is in it, and gives its names back.

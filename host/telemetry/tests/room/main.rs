@@ -1,0 +1,10 @@
+//! The room's promises, kept from outside: only its public interface is used.
+
+#![allow(clippy::unwrap_used)]
+
+mod access_lines;
+mod cardinality;
+mod exposition;
+mod plugin_series;
+mod scene;
+mod scrape;
