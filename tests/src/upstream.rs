@@ -28,6 +28,13 @@ impl Received {
     }
 }
 
+impl Received {
+    /// Whether the gateway asks for itself.
+    fn is_probe(&self) -> bool {
+        self.head.header("user-agent").is_some_and(|agent| agent.starts_with("watchgate/"))
+    }
+}
+
 #[derive(Default)]
 struct Shared {
     stopping: AtomicBool,
@@ -110,7 +117,6 @@ where
             return;
         }
         let Ok(connection) = stream.and_then(Connection::new) else { continue };
-        shared.connections.fetch_add(1, Ordering::SeqCst);
         let (shared, answer) = (Arc::clone(shared), Arc::clone(answer));
         // Not joined: an idle kept-alive connection ends when its client does.
         std::thread::spawn(move || serve(connection, &shared, &*answer));
@@ -118,9 +124,22 @@ where
 }
 
 fn serve(mut connection: Connection, shared: &Shared, answer: &dyn Fn(&mut Exchange) -> Result<()>) {
+    let mut is_counted = false;
     while let Ok(Some(head)) = connection.next_head() {
         let Ok(body) = connection.body() else { return };
         let request = Received { head, body };
+        if request.is_probe() {
+            // The gateway looks by itself whether the server is well; a script is about what clients do.
+            let mut exchange = Exchange { request, connection: Some(connection), finished: false };
+            match (exchange.respond(404, &[], b""), exchange.connection.take()) {
+                (Ok(()), Some(kept)) => connection = kept,
+                _ => return,
+            }
+            continue;
+        }
+        if !std::mem::replace(&mut is_counted, true) {
+            shared.connections.fetch_add(1, Ordering::SeqCst);
+        }
         shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         let mut exchange = Exchange { request, connection: Some(connection), finished: false };
         let outcome = answer(&mut exchange);
@@ -218,6 +237,11 @@ impl Exchange {
     /// When it has not after [`DEADLINE`].
     pub fn client_left(&mut self) -> Result<Duration> {
         self.connection()?.wait_for_end()
+    }
+
+    /// Closes the connection in the regular way, at once.
+    pub fn close(&mut self) {
+        self.connection = None;
     }
 
     /// Ends the connection with a reset.

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
 use watchgate_mcp::{Direction, MessageKind, Outcome, RequestId};
 
 use crate::body::Body;
 use crate::error_id::ErrorId;
 use crate::event_redaction::{item, join_array, log_denial};
 use crate::events::EventBody;
-use crate::exchange::{Exchange, forget_length};
+use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
 use crate::headers::{self, Content};
 use crate::life::{answer_fault, fault_response, finish_with};
@@ -45,7 +45,7 @@ pub(crate) async fn relay(
         Content::EventStream if !encoded => {
             let mut parts = parts;
             // Events may be replaced, so the length of a stream is never known.
-            forget_length(&mut parts.headers);
+            parts.headers.remove(header::CONTENT_LENGTH);
             Response::from_parts(parts, Body::Events(Box::new(EventBody::new(upstream, exchange, credentials))))
         }
         _ if is_wanted && encoded => {
@@ -104,7 +104,7 @@ async fn redact_whole(mut exchange: Box<Exchange>, mut parts: Parts, upstream: U
     let (body, envelopes) = match redacted {
         Redacted::Same => (body, scanned.envelopes),
         Redacted::Changed(changed, _) => {
-            forget_length(&mut parts.headers);
+            headers::rewrite_length(&mut parts.headers, changed.len());
             let rescanned = scan(&changed);
             (changed, rescanned.envelopes)
         }
@@ -145,7 +145,7 @@ fn deny_answer(
         [only] if !is_batch => only.clone(),
         _ => join_array(&errors),
     };
-    forget_length(&mut parts.headers);
+    headers::rewrite_length(&mut parts.headers, body.len());
     finish_with(exchange, Response::from_parts(parts, Body::full(body.into())))
 }
 

@@ -22,6 +22,8 @@ use crate::server::{Server, Shared};
 use crate::upstream_body::UpstreamBody;
 use crate::upstream_connection::UpstreamConnection;
 
+/// So that operators of a server can tell the gateway's own requests from those of clients.
+const OWN_USER_AGENT: &str = concat!("watchgate/", env!("CARGO_PKG_VERSION"));
 /// No answer is larger than this.
 const MAX_ANSWER: usize = 4 << 20;
 
@@ -95,6 +97,7 @@ fn http_request(server: &Server, request: UpstreamRequest) -> Result<Request<Ful
         http.headers_mut().append(name, HeaderValue::from_str(&value).map_err(|_| bad("header value"))?);
     }
     http.headers_mut().insert(header::HOST, server.host.clone());
+    http.headers_mut().entry(header::USER_AGENT).or_insert(HeaderValue::from_static(OWN_USER_AGENT));
     Ok(http)
 }
 

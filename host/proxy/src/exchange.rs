@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method};
 use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, RequestId, header as mcp_header};
 use watchgate_telemetry::{AccessLine, ErrorType, ExchangeFinished, HttpMethod, InFlightGuard, NameKind};
 
@@ -399,9 +399,4 @@ fn session_digest(session: &[u8]) -> [u8; 8] {
     let mut hasher = DefaultHasher::new();
     hasher.write(session);
     hasher.finish().to_be_bytes()
-}
-
-/// Removes `Content-Length` so that it is written anew for a body that changed.
-pub(crate) fn forget_length(headers: &mut HeaderMap) {
-    headers.remove(header::CONTENT_LENGTH);
 }

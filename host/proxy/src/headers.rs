@@ -15,27 +15,49 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// Removes what must not cross the proxy.
+/// Removes what must not cross the proxy. The order of what stays is kept: `HeaderMap::remove` would move the last field into the gap, so a map
+/// with something to remove is built anew.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            // A client may not talk the proxy into dropping what routes or frames a message.
-            .filter(|name| name != header::HOST && name != header::CONTENT_LENGTH)
-            .collect();
-        for name in named {
-            headers.remove(name);
+    let named = named_by_connection(headers);
+    let drops_te = headers.get(header::TE).is_some_and(|te| te != "trailers");
+    let goes = |name: &HeaderName| HOP_BY_HOP.contains(name) || named.contains(name) || (drops_te && name == header::TE);
+    if !headers.keys().any(goes) {
+        return;
+    }
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    let mut current = None;
+    for (name, value) in headers.drain() {
+        // Further values of a field come without its name.
+        if name.is_some() {
+            current = name.filter(|name| !goes(name));
+        }
+        if let Some(name) = &current {
+            kept.append(name.clone(), value);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    if headers.get(header::TE).is_some_and(|te| te != "trailers") {
-        headers.remove(header::TE);
+    *headers = kept;
+}
+
+/// The fields that `Connection` names.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        // By far the most usual values name no field.
+        .filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        // A client may not talk the proxy into dropping what routes or frames a message.
+        .filter(|name| name != header::HOST && name != header::CONTENT_LENGTH)
+        .collect()
+}
+
+/// Says the length of a body that is here in full, in the place where it was said before. Where it was not, hyper adds it.
+pub(crate) fn rewrite_length(headers: &mut HeaderMap, length: usize) {
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
@@ -125,6 +147,15 @@ mod tests {
     #[test]
     fn connection_cannot_remove_framing_or_host() {
         check_removed(&[("connection", "host, content-length, \""), ("host", "h"), ("content-length", "1")], &["content-length", "host"]);
+    }
+
+    #[test]
+    fn the_order_of_what_stays_is_kept() {
+        let mut headers =
+            map(&[("a", "1"), ("transfer-encoding", "chunked"), ("b", "2"), ("b", "3"), ("connection", "c"), ("c", "4"), ("d", "5")]);
+        remove_hop_by_hop(&mut headers);
+        let left: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(left, [("a", "1"), ("b", "2"), ("b", "3"), ("d", "5")]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::answer;
 use crate::body::Body;
 use crate::error_id::ErrorId;
 use crate::event_redaction::{join_array, log_denial};
-use crate::exchange::{Exchange, forget_length};
+use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
 use crate::forward::forward;
 use crate::headers;
@@ -229,7 +229,7 @@ fn upstream_request(shared: &Shared, server: &Server, ready: Ready) -> Request<F
     let Parts { method, mut headers, .. } = ready.parts;
     headers::remove_hop_by_hop(&mut headers);
     // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more.
-    forget_length(&mut headers);
+    headers::rewrite_length(&mut headers, ready.body.len());
     headers.remove(header::EXPECT);
     if !headers.contains_key(header::HOST) {
         headers.insert(header::HOST, server.host.clone());

@@ -15,6 +15,14 @@ fn upstream() -> Scripted {
             let tools: Vec<Value> = TOOLS.iter().map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();
             return exchange.json(200, json!({"jsonrpc": "2.0", "id": id, "result": {"tools": tools}}).to_string());
         }
+        if message["method"] != "tools/call" {
+            let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "?"}});
+            return exchange.json(200, error.to_string());
+        }
+        if !TOOLS.iter().any(|name| message["params"]["name"] == *name) {
+            let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "?"}});
+            return exchange.json(200, error.to_string());
+        }
         let streamed = exchange.request.head.target().ends_with("/stream");
         act(exchange, message["params"]["name"].as_str().unwrap_or_default(), &id, streamed)
     })

@@ -1,8 +1,11 @@
 //! When the upstream does not answer, or answers nonsense, the client is told so in JSON-RPC.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::json;
 use watchgate_tests::upstream::nobody;
-use watchgate_tests::{Gate, Gateway, GatewayOptions, Scripted};
+use watchgate_tests::{Gate, Gateway, GatewayOptions, Scripted, wait_until};
 
 use crate::messages::{assert_own_error, tool_call};
 
@@ -75,14 +78,22 @@ fn a_document_that_is_cut_off_is_cut_off_for_the_client_too() {
 
 #[test]
 fn a_kept_connection_that_the_upstream_closed_meanwhile_costs_no_call() {
-    let upstream = Scripted::start(|exchange| {
-        // Answers as if the connection would be kept, and closes it.
-        crate::messages::answer(exchange)?;
-        anyhow::bail!("and closes")
+    let closed = Arc::new(AtomicUsize::new(0));
+    let upstream = Scripted::start({
+        let closed = Arc::clone(&closed);
+        move |exchange| {
+            // Answers as if the connection would be kept, and closes it.
+            crate::messages::answer(exchange)?;
+            exchange.close();
+            closed.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
     });
     let gateway = Gateway::before(&upstream.url());
     for id in 0..50 {
         assert_eq!(gateway.post("/mcp", &tool_call(id, "t")).status(), 200, "call {id}");
+        // A call that is under way when the connection closes may be lost, and must not be sent twice; a later one may not.
+        wait_until("the upstream has closed", || (closed.load(Ordering::SeqCst) == usize::try_from(id).ok()? + 1).then_some(()));
     }
     assert_eq!(upstream.requests().len(), 50);
 }
