@@ -111,10 +111,6 @@ impl McpSession {
             Ok((era, _)) => {
                 self.eras.lock().insert(server.to_owned(), era);
             }
-            // It may have been replaced by one of the other era.
-            Err(AskError::Protocol(_)) => {
-                self.eras.lock().remove(server);
-            }
             Err(_) => {}
         }
         answer.map(|(_, value)| value)
@@ -143,6 +139,20 @@ struct Talk<'a> {
     until: Instant,
 }
 
+/// Why a request has no result, seen from one era.
+enum Refusal {
+    /// The server did not even look at the request: it may speak the other era, and asking again there repeats nothing.
+    Era(AskError),
+    /// Any other reason.
+    Final(AskError),
+}
+
+impl From<AskError> for Refusal {
+    fn from(error: AskError) -> Self {
+        Self::Final(error)
+    }
+}
+
 /// A legacy session between `initialize` and DELETE.
 struct Legacy {
     version: String,
@@ -155,24 +165,42 @@ impl<'a> Talk<'a> {
     }
 
     async fn ask(&self, known: Option<Era>, method: &str, params: Option<&str>) -> Result<(Era, Bytes), AskError> {
-        let era = match known {
-            Some(era) => era,
-            None => match self.discover().await? {
-                Some(result) if method == method::SERVER_DISCOVER => return Ok((Era::Modern, result)),
-                Some(_) => Era::Modern,
-                None => Era::Legacy,
-            },
+        if let Some(era) = known {
+            match self.ask_in(era, method, params).await {
+                Ok(result) => return Ok((era, result)),
+                Err(Refusal::Final(error)) => return Err(error),
+                Err(Refusal::Era(_)) => {}
+            }
+        }
+        let era = match self.discover().await? {
+            Some(result) if method == method::SERVER_DISCOVER => return Ok((Era::Modern, result)),
+            Some(_) => Era::Modern,
+            None => Era::Legacy,
         };
-        let result = match era {
-            Era::Modern => self.request(method, params, None).await?,
+        match self.ask_in(era, method, params).await {
+            Ok(result) => Ok((era, result)),
+            Err(Refusal::Final(error) | Refusal::Era(error)) => Err(error),
+        }
+    }
+
+    async fn ask_in(&self, era: Era, method: &str, params: Option<&str>) -> Result<Bytes, Refusal> {
+        match era {
+            Era::Modern => {
+                let (response, id) = self.request(method, params, None).await?;
+                let result = result_in(&response, &id);
+                let is_refused = matches!(result, Err(AskError::Protocol(_))) && (400..500).contains(&response.status);
+                result.map_err(if is_refused { Refusal::Era } else { Refusal::Final })
+            }
             Era::Legacy => {
-                let legacy = self.initialize().await?;
+                let legacy = self.initialize().await.map_err(|error| match error {
+                    AskError::Rpc { .. } | AskError::Protocol(_) => Refusal::Era(error),
+                    AskError::Upstream(_) | AskError::Params(_) => Refusal::Final(error),
+                })?;
                 let result = self.request_in(&legacy, method, params).await;
                 self.end(&legacy).await;
-                result?
+                Ok(result?)
             }
-        };
-        Ok((era, result))
+        }
     }
 
     async fn probe(&self, known: Option<Era>) -> Result<Era, AskError> {
@@ -198,12 +226,17 @@ impl<'a> Talk<'a> {
         }
     }
 
-    async fn request(&self, method: &str, params: Option<&str>, legacy: Option<&Legacy>) -> Result<Bytes, AskError> {
+    async fn request(
+        &self,
+        method: &str,
+        params: Option<&str>,
+        legacy: Option<&Legacy>,
+    ) -> Result<(UpstreamResponse, RequestId), AskError> {
         let id = RequestId::from(2);
         let body = request::call(&id, method, params, legacy.is_none())?;
         let headers = legacy.map_or_else(|| modern_headers(method, params), legacy_headers);
         let response = self.post(body, headers, Some(&id), self.left()?).await?;
-        result_in(&response, &id)
+        Ok((response, id))
     }
 
     async fn initialize(&self) -> Result<Legacy, AskError> {
@@ -217,7 +250,8 @@ impl<'a> Talk<'a> {
 
     async fn request_in(&self, legacy: &Legacy, method: &str, params: Option<&str>) -> Result<Bytes, AskError> {
         self.post(request::initialized(), legacy_headers(legacy), None, self.left()?).await?;
-        self.request(method, params, Some(legacy)).await
+        let (response, id) = self.request(method, params, Some(legacy)).await?;
+        result_in(&response, &id)
     }
 
     /// Ends the session. What the server says to that changes nothing.

@@ -100,7 +100,7 @@ fn needless_escape(text: &str) -> Option<(char, usize)> {
     if text.starts_with(r"\/") {
         return Some(('/', 2));
     }
-    let digits = text.strip_prefix(r"\u")?.get(..4)?;
+    let digits = text.strip_prefix(r"\u")?.get(..4).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
     let character = char::from(u8::from_str_radix(digits, 16).ok()?);
     let needless = matches!(character, ' '..='~') && !matches!(character, '"' | '\\');
     needless.then_some((character, 6))

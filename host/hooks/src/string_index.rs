@@ -99,7 +99,7 @@ fn escape_length(rest: &[u8]) -> usize {
 }
 
 fn code_unit(rest: &[u8]) -> Option<u32> {
-    let digits = rest.strip_prefix(br"\u")?.get(..4)?;
+    let digits = rest.strip_prefix(br"\u")?.get(..4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
     u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 

@@ -2,6 +2,7 @@
 
 use aho_corasick::AhoCorasick;
 use aho_corasick::packed::{Builder, Searcher};
+use memchr::memchr_iter;
 
 use crate::message::Message;
 
@@ -10,10 +11,6 @@ const MAX_TRIGGER_BYTES: usize = 64;
 
 /// How much of a body is lower-cased at once, on the stack. Messages are mostly shorter, and clearing the block costs too.
 const BLOCK_BYTES: usize = 1024;
-
-/// The escapes that could hide a trigger. They count wherever they stand, also behind another backslash: what is escaped twice holds JSON
-/// inside a string, and its reader will decode it.
-const ESCAPES: [&str; 2] = [r"\u", r"\/"];
 
 /// Which policies a message is to be shown to, as far as triggers decide. Policies from the 129th on are always in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +45,7 @@ pub(crate) struct Triggers {
 enum Exact {
     /// No policy has triggers: all are called.
     None,
-    /// Which policies each pattern belongs to; the last two patterns are [`ESCAPES`].
+    /// Which policies each pattern belongs to.
     Automaton { automaton: AhoCorasick, owners: Box<[PolicySet]>, all: PolicySet },
 }
 
@@ -68,8 +65,6 @@ impl Triggers {
         if patterns.is_empty() {
             return Self { exact: Exact::None, sieve: None };
         }
-        patterns.extend(ESCAPES);
-        owners.extend([all; ESCAPES.len()]);
         match AhoCorasick::builder().ascii_case_insensitive(true).build(&patterns) {
             Ok(automaton) => {
                 let sieve = Sieve::new(&patterns);
@@ -86,6 +81,9 @@ impl Triggers {
     /// means anything.
     pub(crate) fn find(&self, message: &Message) -> PolicySet {
         let Exact::Automaton { automaton, owners, all } = &self.exact else { return PolicySet::ALL };
+        if may_hide_one(&message.body) {
+            return PolicySet::ALL;
+        }
         let mut found = PolicySet::default();
         let texts = message.headers.iter().map(|header| header.value.as_bytes());
         for text in std::iter::once(&*message.body).chain(texts) {
@@ -93,13 +91,7 @@ impl Triggers {
                 continue;
             }
             for hit in automaton.find_overlapping_iter(text) {
-                let pattern = hit.pattern().as_usize();
-                // JSON knows no `\U`; `C:\\Users` must not count as an escape.
-                let is_escape = pattern + ESCAPES.len() >= owners.len();
-                if is_escape && text[hit.end() - 1] == b'U' {
-                    continue;
-                }
-                found = found.with(owners[pattern]);
+                found = found.with(owners[hit.pattern().as_usize()]);
                 if found == *all {
                     return found;
                 }
@@ -107,6 +99,12 @@ impl Triggers {
         }
         found
     }
+}
+
+/// Whether the body holds an escape that could hide a trigger: `\u` or `\/`. They count wherever they stand, also behind another backslash:
+/// what is escaped twice holds JSON inside a string, and its reader will decode it.
+fn may_hide_one(body: &[u8]) -> bool {
+    memchr_iter(b'\\', body).any(|at| matches!(body.get(at + 1), Some(b'u' | b'/')))
 }
 
 /// Says quickly that a text holds no pattern at all, which is so for most messages. The automaton ignores case and therefore runs byte by
