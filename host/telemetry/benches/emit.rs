@@ -63,6 +63,20 @@ fn measure(name: &str, threads: u32, work: impl Fn(usize) + Send + Sync + 'stati
     println!("{name:<48} {threads} thread(s) {:>7} ns", (start.elapsed() / ROUNDS).as_nanos());
 }
 
+/// What the writer's thread pays for a line: formatting and its share of a write, with nobody else at work.
+fn measure_lines(telemetry: &Telemetry, server: &ServerMetrics) {
+    const ROUNDS: u32 = 200;
+    const LINES: u32 = 8000;
+    let mut writing = Duration::ZERO;
+    for _ in 0..ROUNDS {
+        (0..LINES).for_each(|_| emit_exchange(telemetry, server));
+        let start = Instant::now();
+        telemetry.flush(Duration::from_secs(10));
+        writing += start.elapsed();
+    }
+    println!("{:<48} {} thread(s) {:>7} ns", "an access line, written", 1, (writing / (ROUNDS * LINES)).as_nanos());
+}
+
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     for (what, access_log) in
@@ -71,6 +85,9 @@ fn main() {
         let telemetry = Telemetry::new(TelemetryConfig { access_log, operation_buckets: Vec::new(), servers: vec!["s".into()] }).unwrap();
         let server = telemetry.server("s");
         TOOLS.iter().for_each(|tool| server.learn(NameKind::Tool, tool));
+        if what == "access log" {
+            measure_lines(&telemetry, &server);
+        }
         for threads in [1, 2] {
             let (t, s) = (telemetry.clone(), server.clone());
             measure(&format!("ExchangeFinished, {what}"), threads, move |_| emit_exchange(&t, &s));

@@ -178,3 +178,53 @@ impl Shared {
         self.parked.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::thread;
+    use std::time::{Duration, Instant, SystemTime};
+
+    use prometheus::IntCounter;
+
+    use super::{AccessLog, AccessRecord, Losses};
+    use crate::facts::{AccessLine, HttpMethod};
+    use crate::server::KnownNames;
+
+    pub(super) fn record() -> AccessRecord {
+        AccessRecord {
+            names: Arc::new(KnownNames::new("s")),
+            started: SystemTime::UNIX_EPOCH,
+            http_method: HttpMethod::Post,
+            status: 200,
+            outcome: "ok",
+            duration: Duration::ZERO,
+            upstream: Duration::ZERO,
+            plugins: Duration::ZERO,
+            request_bytes: 0,
+            response_bytes: 0,
+            line: AccessLine::default(),
+        }
+    }
+
+    #[test]
+    fn a_line_wakes_the_parked_writer() {
+        let (reading, writing) = std::io::pipe().unwrap();
+        let counter = || IntCounter::new("x_total", "X.").unwrap();
+        let losses = Losses { queue_full: counter(), write_failed: counter() };
+        let log = AccessLog::start_with(Box::new(writing), 4, losses).unwrap();
+        let mut lines = BufReader::new(reading).lines();
+        for _ in 0..3 {
+            let until = Instant::now() + Duration::from_secs(10);
+            while !log.shared.parked.load(Ordering::Acquire) {
+                assert!(Instant::now() < until, "the writer parks when no lines come");
+                thread::yield_now();
+            }
+            log.write(record());
+            assert!(lines.next().unwrap().unwrap().starts_with('{'));
+        }
+        assert_eq!((log.shared.losses.queue_full.get(), log.shared.losses.write_failed.get()), (0, 0));
+    }
+}

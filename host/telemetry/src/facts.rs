@@ -194,7 +194,7 @@ pub struct ServerUp<'a> {
 
 /// The reload pipeline ended for a plugin file.
 pub struct ReloadFinished<'a> {
-    /// The plugin's name.
+    /// The plugin's name; no label, because the states of a plugin stand in `watchgate_plugin_state`.
     pub plugin: &'a str,
     /// `live`, `refused` or `removed`.
     pub result: &'static str,

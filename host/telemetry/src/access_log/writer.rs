@@ -89,3 +89,66 @@ impl LineWriter {
         written
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::LineWriter;
+    use crate::access_log::tests::record;
+
+    /// Takes what the script says of each write: so many bytes, or an error.
+    struct Scripted {
+        script: Vec<Result<usize, io::ErrorKind>>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let step = if self.script.is_empty() { Ok(usize::MAX) } else { self.script.remove(0) };
+            let count = step.map_err(io::Error::from)?.min(bytes.len());
+            self.taken.lock().extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Writes batches of two lines; tells how many of each were lost, and how many whole lines arrived.
+    fn check(script: &[Result<usize, io::ErrorKind>], lost: [u64; 3], whole_lines: usize) {
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let mut writer = LineWriter::new(Box::new(Scripted { script: script.to_vec(), taken: taken.clone() }));
+        let counted = lost.map(|_| {
+            assert_eq!(writer.add(&record()) + writer.add(&record()), 0);
+            writer.finish()
+        });
+        assert_eq!(counted, lost, "{script:?}");
+        let text = String::from_utf8(taken.lock().clone()).unwrap();
+        let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count();
+        assert_eq!(whole, whole_lines, "{script:?}: {text}");
+    }
+
+    #[test]
+    fn lines_that_a_target_does_not_take_are_counted_and_spoil_no_others() {
+        let full = Err(io::ErrorKind::StorageFull);
+        check(&[], [0, 0, 0], 6);
+        check(&[Err(io::ErrorKind::Interrupted), Ok(10), Ok(1)], [0, 0, 0], 6);
+        check(&[Err(io::ErrorKind::WouldBlock), Ok(10), Err(io::ErrorKind::WouldBlock)], [0, 0, 0], 6);
+        check(&[full], [2, 0, 0], 4);
+        check(&[Ok(0)], [2, 0, 0], 4);
+        check(&[Ok(10), full], [2, 0, 0], 4);
+        check(&[Ok(10), full, full], [2, 2, 0], 2);
+        check(&[Ok(10), full, Ok(1), full], [2, 2, 0], 2);
+        let line = {
+            let mut bytes = Vec::new();
+            record().append_to(&mut bytes);
+            bytes.len()
+        };
+        check(&[Ok(line), full], [1, 0, 0], 5);
+        check(&[Ok(line + 1), full], [1, 0, 0], 5);
+    }
+}
