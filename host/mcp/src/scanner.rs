@@ -32,7 +32,8 @@ pub enum ScanEnd {
     NotJson,
 }
 
-/// Reads envelopes from bytes fed in any pieces: see the [module's description](self).
+/// Reads envelopes from bytes fed in any pieces, in constant memory. It observes and does not validate: only what is obviously not
+/// JSON is [`ScanEnd::NotJson`].
 ///
 /// ```
 /// # use watchgate_mcp::{ScanEnd, Scanner};
