@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,7 +22,7 @@ use watchgate_telemetry::log::{self, LogConfig, LogFormat};
 use watchgate_telemetry::{Telemetry, TelemetryConfig};
 
 use crate::commands::GatewayCommands;
-use crate::settings::Settings;
+use crate::settings::{Cache, Settings};
 use crate::signals;
 
 /// Alerts that wait for delivery when the gateway ends get this long.
@@ -135,10 +137,29 @@ fn start_catalog(
         (None, false) => "plugins".into(),
         (None, true) => return Ok(None),
     };
-    let config = SandboxConfig { cache_dir: settings.cache.clone(), workers, pool: PoolConfig::default() };
+    let config = SandboxConfig { cache_dir: cache_folder(&settings.cache)?, workers, pool: PoolConfig::default() };
     let sandbox = Sandbox::new(config, telemetry.clone(), proxy.upstream_calls()).context("the plugin sandbox cannot be started")?;
     let config = CatalogConfig { required: settings.required.clone(), ..CatalogConfig::new(folder) };
     Ok(Some(Catalog::start(config, sandbox, live.clone(), board.clone(), telemetry.clone(), stopped.clone())))
+}
+
+/// Makes the folder for compiled plugins, for this user alone: who can write there can run code in this process.
+fn cache_folder(cache: &Cache) -> anyhow::Result<Option<PathBuf>> {
+    let make = |path: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    match cache {
+        Cache::Off => Ok(None),
+        Cache::Named(path) => {
+            make(path).with_context(|| format!("plugins.cache: the folder {} cannot be made", path.display()))?;
+            Ok(Some(path.clone()))
+        }
+        Cache::Default(path) => match make(path) {
+            Ok(()) => Ok(Some(path.clone())),
+            Err(error) => {
+                tracing::info!(folder = %path.display(), %error, "compiled plugins are not kept: the folder cannot be made");
+                Ok(None)
+            }
+        },
+    }
 }
 
 /// In this order: alerts need their plugins, plugins need the telemetry.

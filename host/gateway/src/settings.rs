@@ -22,6 +22,17 @@ const TOKEN_VARIABLE: &str = "WATCHGATE_ADMIN_TOKEN";
 /// Used when no folder is named and this one exists.
 const DEFAULT_PLUGINS: &str = "plugins";
 
+/// Where compiled plugins are kept, so that the next start need not compile them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// Nowhere.
+    Off,
+    /// In a folder that was named: it must be usable.
+    Named(PathBuf),
+    /// In the user's cache folder, if it can be used.
+    Default(PathBuf),
+}
+
 /// Everything, checked.
 #[derive(Clone)]
 pub struct Settings {
@@ -38,7 +49,7 @@ pub struct Settings {
     /// Plugins without which no traffic passes.
     pub required: Vec<String>,
     /// Where compiled plugins are kept.
-    pub cache: Option<PathBuf>,
+    pub cache: Cache,
     /// One of [`LEVELS`].
     pub log_level: String,
     /// Whether the own log is JSON.
@@ -76,7 +87,7 @@ pub fn load(arguments: &RunArguments) -> Result<Settings, Vec<Complaint>> {
         proxy: ProxyConfig { servers, timeouts: file.timeouts, limits: file.limits },
         plugins: plugin_folder(arguments.plugins.as_deref(), file.plugins.as_deref(), &mut complaints),
         required: [file.required, arguments.require.clone()].concat(),
-        cache: file.cache,
+        cache: cache(file.cache),
         log_level: choice("--log-level", arguments.log_level.as_deref(), file.log_level, &LEVELS, "info", &mut complaints),
         log_json: choice("--log-format", arguments.log_format.as_deref(), file.log_format, &FORMATS, "pretty", &mut complaints) == "json",
         access_log: match arguments.access_log.as_deref().or(file.access_log.as_deref()).unwrap_or("-") {
@@ -166,4 +177,19 @@ fn plugin_folder(flag: Option<&Path>, file: Option<&Path>, complaints: &mut Vec<
             Some(path.to_owned())
         }
     }
+}
+
+fn cache(named: Option<PathBuf>) -> Cache {
+    match named {
+        Some(path) if path.file_name().is_some_and(|name| name == "off") => Cache::Off,
+        Some(path) => Cache::Named(path),
+        None => default_cache().map_or(Cache::Off, Cache::Default),
+    }
+}
+
+/// `$XDG_CACHE_HOME/watchgate` or `$HOME/.cache/watchgate`.
+fn default_cache() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = folder("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| folder("HOME").map(|home| home.join(".cache")))?;
+    Some(caches.join("watchgate"))
 }

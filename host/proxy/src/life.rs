@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use watchgate_hooks::Surface;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome};
 
 use crate::answer;
@@ -85,6 +86,10 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
         let text = shared.hooks.keeps_text().then(|| kept_text(&ready.body));
         note_client_messages(exchange, scanned, text);
         return Next::Forward(ready);
+    }
+    if headers::is_encoded(&ready.parts.headers) && hooks.redaction.wants(Surface::Wire, Direction::ClientToServer, None, None) {
+        // A compressed body hides from every policy what it says.
+        return Next::Answer(fault_response(exchange, Fault::DeniedRequest, None));
     }
     let subject = Subject {
         body: ready.body.clone(),

@@ -167,7 +167,7 @@ fn error_type(ending: &Ending<'_>) -> Option<ErrorType> {
     }
 }
 
-/// The text of a message for derivation plugins, cut.
-pub(crate) fn kept_text(body: &Bytes) -> Bytes {
-    body.slice(..body.len().min(TEXT_CAP))
+/// The text of a message for derivation plugins, cut. A copy: a slice would keep a whole body alive for as long as the operation queues.
+pub(crate) fn kept_text(body: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&body[..body.len().min(TEXT_CAP)])
 }

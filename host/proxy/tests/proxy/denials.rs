@@ -158,6 +158,14 @@ fn what_is_too_large_to_be_looked_at_is_denied() {
 }
 
 #[test]
+fn a_compressed_request_that_must_be_read_is_denied() {
+    let upstream = answering("{}", false);
+    assert_eq!(Rig::before(&upstream.url()).post_with(&[("Content-Encoding", "gzip")], "\u{1f}").status(), 403);
+    assert!(upstream.requests().is_empty());
+    assert_eq!(Rig::bare(&upstream.url()).post_with(&[("Content-Encoding", "gzip")], "\u{1f}").status(), 200);
+}
+
+#[test]
 fn a_compressed_answer_that_must_be_read_is_denied() {
     let upstream = Scripted::start(|exchange| {
         exchange.respond(200, &[("Content-Type", "application/json"), ("Content-Encoding", "gzip")], b"\x1f\x8b")
