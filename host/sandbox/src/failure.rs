@@ -1,6 +1,7 @@
 //! Turns what wasmtime says about a failed call into a reason of the closed set.
 
 use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
 use wasmtime_wasi::I32Exit;
 use watchgate_hooks::{FailureReason, HookFailure};
 
@@ -16,7 +17,9 @@ pub(crate) fn classify(error: &wasmtime::Error, refused_memory: bool) -> HookFai
         Some(Trap::Interrupt) => HookFailure::new(FailureReason::CpuTimeout, "it used up its CPU time"),
         _ if refused_memory => HookFailure::new(FailureReason::Memory, format!("it wanted more memory than it may have: {}", sentence())),
         Some(_) => HookFailure::new(FailureReason::Trap, sentence()),
-        None if error.is::<TooManyHostCalls>() => HookFailure::new(FailureReason::HostCalls, sentence()),
+        None if error.is::<TooManyHostCalls>() || error.is::<ResourceTableError>() => {
+            HookFailure::new(FailureReason::HostCalls, sentence())
+        }
         None if error.is::<I32Exit>() => HookFailure::new(FailureReason::Trap, sentence()),
         // Raised by a host function on behalf of the guest, or by wasmtime while it read the guest's result.
         None => HookFailure::new(FailureReason::InvalidOutput, sentence()),

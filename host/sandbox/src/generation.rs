@@ -24,7 +24,7 @@ pub(crate) struct Generation {
     // In this order: instances go before the reservation that made room for them.
     slots: Slots,
     /// The derivation's only instance. Its memory is the point of it, so it is not replaced by count.
-    derivation: Mutex<Option<Box<Instance>>>,
+    derivation: Mutex<Option<Instance>>,
     pub(crate) plugin: Arc<Plugin>,
     code: Code,
     kinds: KindSet,
@@ -78,7 +78,7 @@ impl Generation {
     }
 
     /// Keeps an instance that has not been called yet.
-    async fn keep(&self, instance: Box<Instance>) {
+    async fn keep(&self, instance: Instance) {
         if self.only_derives() {
             *self.derivation.lock().await = Some(instance);
         } else if let Some((mut slot, _)) = self.slots.take(Duration::ZERO).await {
@@ -134,6 +134,8 @@ impl Generation {
         let Some((mut slot, wall)) = self.slots.take(limits.wall_of(kind)).await else {
             return Err(HookFailure::new(FailureReason::NoCapacity, "no instance came free in time"));
         };
+        // Again: the calls ahead of this one may have been what it takes.
+        self.check_quarantine()?;
         if slot.instance.is_none() {
             slot.instance = Some(self.fresh(wall).await?);
         }
@@ -174,7 +176,7 @@ impl Generation {
     }
 
     /// A new instance, which must declare what the first did.
-    async fn fresh(&self, wall: Duration) -> Result<Box<Instance>, HookFailure> {
+    async fn fresh(&self, wall: Duration) -> Result<Instance, HookFailure> {
         let failed = |failure: HookFailure| match failure.reason {
             FailureReason::WallTimeout => failure,
             _ => HookFailure::new(FailureReason::Start, format!("a fresh instance did not start: {failure}")),
@@ -207,7 +209,7 @@ impl Generation {
             _ if !self.is_quarantined() => self.interrupts.store(0, Ordering::Relaxed),
             _ => {}
         }
-        if result.is_err() {
+        if result.is_err() && self.plugin.is_live() {
             self.plugin.handles.restarted();
         }
     }

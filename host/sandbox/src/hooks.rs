@@ -116,7 +116,7 @@ impl AlertAction for Alerting {
     }
 }
 
-/// Counts a call and its failure. The chain and the queue of `hooks` do so for the two other kinds.
+/// Counts a call and its failure, unless it is a trial. The chain and the queue of `hooks` do so for the two other kinds.
 async fn counted<T>(
     generation: &Generation,
     kind: PluginKind,
@@ -124,6 +124,9 @@ async fn counted<T>(
 ) -> Result<T, HookFailure> {
     let began = Instant::now();
     let result = call.await;
+    if !generation.plugin.is_live() {
+        return result;
+    }
     let handles = &generation.plugin.handles;
     handles.called(kind.as_str(), began.elapsed());
     if let Err(failure) = &result {

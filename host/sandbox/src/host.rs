@@ -15,6 +15,7 @@ pub use metrics::{CounterHandle, GaugeHandle, HistogramHandle};
 pub(crate) use setup::Draft;
 
 /// What a store holds for the length of one call. There is at most one, so the guest's handle says nothing and its number is 0.
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation for each message, and there is one loan an instance")]
 pub(crate) enum Loan {
     /// Calls that are lent nothing: `check`, `collect`; `start` has its [`Draft`].
     Nothing,

@@ -30,7 +30,7 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Instantiates the component and runs its `start`, within `wall`. Also says what `start` declared.
-    pub(crate) async fn start(code: &Code, plugin: &Arc<Plugin>, wall: Duration) -> Result<(Box<Self>, Draft), HookFailure> {
+    pub(crate) async fn start(code: &Code, plugin: &Arc<Plugin>, wall: Duration) -> Result<(Self, Draft), HookFailure> {
         let meter = Meter::new(Arc::clone(&code.sandbox.lane));
         let (cpu, start_wall) = Limits::of_start();
         let wall = wall.min(start_wall);
@@ -53,7 +53,7 @@ impl Instance {
         };
         let guests = loaded.map_err(|error| classify(&error, store.data().limiter.refused()))?;
         plugin.instances_changed(1);
-        let mut instance = Box::new(Self { store, guests, meter, calls: 0 });
+        let mut instance = Self { store, guests, meter, calls: 0 };
         instance.store.data_mut().draft = Some(Draft::default());
         let answer = instance.run(code, Ask::Start, Loan::Nothing, cpu, wall).await?;
         let draft = instance.store.data_mut().draft.take().unwrap_or_default();

@@ -9,13 +9,13 @@ use crate::instance::Instance;
 /// As many slots as a generation may have instances. Each is free, idle with an instance in it, or at work.
 pub(crate) struct Slots {
     permits: Semaphore,
-    idle: Mutex<Vec<Box<Instance>>>,
+    idle: Mutex<Vec<Instance>>,
 }
 
 /// A slot at work. Dropping it drops its instance; [`Slot::put_back`] keeps it.
 pub(crate) struct Slot<'a> {
     // Before the permit, so that the instance's memory is back in the pool when the next call may take some.
-    pub(crate) instance: Option<Box<Instance>>,
+    pub(crate) instance: Option<Instance>,
     slots: &'a Slots,
     _permit: SemaphorePermit<'a>,
 }

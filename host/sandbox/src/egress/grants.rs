@@ -45,7 +45,7 @@ impl HttpGrants {
         let default_port = if tls { 443 } else { 80 };
         let port = authority.port_u16().unwrap_or(default_port);
         let covers = |grant: &HttpGrant| grant.host == host && grant.port.unwrap_or(default_port) == port;
-        self.0.iter().any(covers).then(|| Route { host, port, tls })
+        self.0.iter().any(covers).then_some(Route { host, port, tls })
     }
 }
 
