@@ -85,6 +85,7 @@ async fn redact_whole(mut exchange: Box<Exchange>, mut parts: Parts, upstream: U
             return answer_fault(exchange, fault, id.as_ref());
         }
     };
+    exchange.note_answered();
     let scanned = scan(&body);
     let items: Vec<Item> = scanned.envelopes.iter().map(|envelope| item(envelope, &exchange)).collect();
     let ids: Vec<(MessageKind, Option<RequestId>)> = items.iter().map(|item| (item.kind, item.id.clone())).collect();

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::operation::{Ending, OpenOperation, outcome_of};
 use crate::pending::SessionKey;
 use crate::server::{Server, Shared};
+use crate::timing::Timing;
 
 /// Operations followed in one exchange; the elements of a batch beyond them pass unfollowed.
 const MAX_OPERATIONS: usize = 256;
@@ -25,17 +26,13 @@ pub(crate) struct Exchange {
     pub(crate) server: Arc<Server>,
     /// The status sent to the client; 0 until a head is sent.
     pub(crate) status: u16,
-    pub(crate) request_bytes: u64,
+    request_bytes: u64,
     pub(crate) response_bytes: u64,
     /// What the client asked in this exchange and was not yet answered.
     pub(crate) operations: Vec<OpenOperation>,
     pub(crate) session: Option<SessionKey>,
     method: HttpMethod,
-    started: Instant,
-    started_at: SystemTime,
-    forwarded: Option<Instant>,
-    plugins: Duration,
-    plugins_before_forward: Duration,
+    timing: Timing,
     protocol_version: Option<&'static str>,
     session_text: Option<[u8; 8]>,
     client: Option<SocketAddr>,
@@ -78,11 +75,7 @@ impl Exchange {
             operations: Vec::new(),
             session: session.map(|session| shared.session_key(server, session)),
             method,
-            started: Instant::now(),
-            started_at: SystemTime::now(),
-            forwarded: None,
-            plugins: Duration::ZERO,
-            plugins_before_forward: Duration::ZERO,
+            timing: Timing::begin(),
             protocol_version: request.headers.get(mcp_header::MCP_PROTOCOL_VERSION).and_then(|value| known_version(value.as_bytes())),
             session_text: session.map(session_digest),
             client,
@@ -104,15 +97,25 @@ impl Exchange {
         self.method == HttpMethod::Get || self.line.is_listen
     }
 
+    /// All of the request is here.
+    pub(crate) fn note_read(&mut self, bytes: usize) {
+        self.request_bytes = bytes as u64;
+        self.timing.note_read();
+    }
+
+    /// All of the answer is here.
+    pub(crate) fn note_answered(&mut self) {
+        self.timing.note_answered();
+    }
+
     /// The request goes to the server now.
     pub(crate) fn note_forwarded(&mut self) {
-        self.forwarded = Some(Instant::now());
-        self.plugins_before_forward = self.plugins;
+        self.timing.note_forwarded();
     }
 
     /// Time that a message waited for redaction.
     pub(crate) fn note_plugins(&mut self, duration: Duration) {
-        self.plugins += duration;
+        self.timing.note_plugins(duration);
     }
 
     /// The session that the server opened in its answer.
@@ -133,7 +136,9 @@ impl Exchange {
                 if self.protocol_version.is_none() {
                     self.protocol_version = envelope.protocol_version.as_deref().and_then(|version| known_version(version.as_bytes()));
                 }
-                let Some(operation) = OpenOperation::from_envelope(Direction::ClientToServer, envelope, self.started, text) else { return };
+                let Some(operation) = OpenOperation::from_envelope(Direction::ClientToServer, envelope, self.timing.started(), text) else {
+                    return;
+                };
                 self.note_operation(&operation);
                 // A notification is answered by the status of the exchange: it stays open until then.
                 if is_request || self.operations.is_empty() || self.operations.len() < MAX_OPERATIONS {
@@ -179,7 +184,7 @@ impl Exchange {
         match envelope.kind {
             MessageKind::Result | MessageKind::Error => {
                 if let Some(operation) = self.take_asked(envelope.id.as_ref()) {
-                    let upstream = self.upstream_time();
+                    let upstream = self.timing.upstream();
                     self.end_operation(operation, &envelope, text, upstream);
                 }
             }
@@ -239,7 +244,8 @@ impl Exchange {
             self.line.rpc_error_code = Some(code);
         }
         self.note_outcome(outcome);
-        let ending = Ending { outcome, answer: Some(answer), text, failure: None, upstream };
+        let overhead = if operation.direction == Direction::ClientToServer { self.timing.overhead() } else { None };
+        let ending = Ending { outcome, answer: Some(answer), text, failure: None, upstream, overhead };
         operation.finish(&self.shared, &self.server, self.protocol_version, ending);
     }
 
@@ -254,7 +260,7 @@ impl Exchange {
     pub(crate) fn note_denied(&mut self, id: Option<&RequestId>, error_id: &ErrorId) {
         self.note_denied_by_itself(error_id);
         if let Some(operation) = self.take_asked(id) {
-            let upstream = self.upstream_time();
+            let upstream = self.timing.upstream();
             let ending = Ending::without_answer(Outcome::Denied, None, upstream);
             operation.finish(&self.shared, &self.server, self.protocol_version, ending);
         }
@@ -276,7 +282,7 @@ impl Exchange {
     }
 
     fn end_all(&mut self, outcome: Outcome, failure: Option<ErrorType>) {
-        let upstream = self.upstream_time();
+        let upstream = self.timing.upstream();
         for operation in std::mem::take(&mut self.operations) {
             let ending = Ending::without_answer(outcome, failure, upstream);
             operation.finish(&self.shared, &self.server, self.protocol_version, ending);
@@ -295,17 +301,17 @@ impl Exchange {
             (Outcome::Ok, worst) => worst,
             (how, _) => how,
         };
-        let upstream = self.upstream_time();
+        let upstream = self.timing.upstream();
         let line = std::mem::take(&mut self.line);
         self.shared.telemetry.emit(ExchangeFinished {
             server: &self.server.metrics,
             http_method: self.method,
             status: self.status,
             outcome: outcome.as_str(),
-            started: self.started_at,
-            duration: self.started.elapsed(),
+            started: self.timing.started_at(),
+            duration: self.timing.started().elapsed(),
             upstream,
-            plugins: self.plugins,
+            plugins: self.timing.plugins(),
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
             line: AccessLine {
@@ -326,7 +332,7 @@ impl Exchange {
 
     /// Ends what is still open when the response is over.
     fn settle_operations(&mut self, how: Outcome) {
-        let upstream = self.upstream_time();
+        let upstream = self.timing.upstream();
         for operation in std::mem::take(&mut self.operations) {
             let is_request = operation.id.is_some();
             let ok_stream = how == Outcome::Ok && (200..300).contains(&self.status);
@@ -350,12 +356,6 @@ impl Exchange {
             }
             operation.finish(&self.shared, &self.server, self.protocol_version, ending);
         }
-    }
-
-    /// Time since the request was forwarded, without what plugins took meanwhile.
-    fn upstream_time(&self) -> Duration {
-        self.forwarded
-            .map_or(Duration::ZERO, |since| since.elapsed().saturating_sub(self.plugins.saturating_sub(self.plugins_before_forward)))
     }
 }
 

@@ -28,6 +28,7 @@ mod relay;
 mod route;
 mod scan;
 mod server;
+mod timing;
 mod upstream_body;
 mod upstream_connection;
 

@@ -57,7 +57,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, client: Option<SocketAddr>, reque
         Ok(body) => body,
         Err(fault) => return answer_fault(exchange, fault, None),
     };
-    exchange.request_bytes = body.len() as u64;
+    exchange.note_read(body.len());
     match request_steps(&shared, &mut exchange, Ready { parts, body, target }).await {
         Next::Answer(response) => finish_with(exchange, response),
         Next::Forward(ready) => exchange_with_server(&shared, &server, exchange, ready).await,

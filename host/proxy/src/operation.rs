@@ -37,12 +37,14 @@ pub(crate) struct Ending<'a> {
     pub(crate) failure: Option<ErrorType>,
     /// Time spent waiting for the server.
     pub(crate) upstream: Duration,
+    /// Time spent in the gateway itself, where that can be told.
+    pub(crate) overhead: Option<Duration>,
 }
 
 impl Ending<'_> {
     /// Without an answer.
     pub(crate) fn without_answer(outcome: Outcome, failure: Option<ErrorType>, upstream: Duration) -> Self {
-        Self { outcome, answer: None, text: None, failure, upstream }
+        Self { outcome, answer: None, text: None, failure, upstream, overhead: None }
     }
 }
 
@@ -109,7 +111,7 @@ impl OpenOperation {
             protocol_version,
             duration,
             upstream: ending.upstream,
-            overhead: None,
+            overhead: ending.overhead,
             request_bytes: self.request_bytes,
             response_bytes: ending.answer.map_or(0, |answer| answer.bytes),
         });
