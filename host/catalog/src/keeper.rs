@@ -3,10 +3,13 @@
 mod loads;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -37,6 +40,9 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// Quarantine happens in a call; the status follows within this time.
 const QUARANTINE_LOOK: Duration = Duration::from_secs(1);
+
+/// A mistake that repeats itself must not fill the log.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 const STILL_CHANGING: &str = "the file was still being written when the gateway started";
 
@@ -135,25 +141,37 @@ impl Keeper {
     /// Keeps the catalog until `shutdown` is true or its sender is gone. What is live stays live after that: traffic
     /// that is drained still has to be redacted. Retirements that are under way are awaited.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Roster {
-        let reload = Arc::clone(&self.shared.reload);
         loop {
-            let wake = self.next_wake();
-            tokio::select! {
-                () = stopped(&mut shutdown) => break,
-                () = self.mailbox.changed() => self.take_notes(),
-                () = reload.notified() => self.reload(),
-                report = finished(&mut self.job) => self.finish(report),
-                Some(_) = self.retirements.join_next() => {}
-                () = sleep_until(wake) => self.work_due().await,
+            // A mistake in here must not leave plugins unwatched while all else goes on.
+            match AssertUnwindSafe(self.step(&mut shutdown)).catch_unwind().await {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => break,
+                Err(_) => {
+                    tracing::error!("the catalog stumbled over a mistake of its own and goes on");
+                    tokio::time::sleep(AFTER_PANIC).await;
+                }
             }
-            self.start_next_job();
-            self.settle_first_scan();
         }
         if let Some(job) = self.job.take() {
             job.task.abort();
         }
         while self.retirements.join_next().await.is_some() {}
         self.roster
+    }
+
+    async fn step(&mut self, shutdown: &mut watch::Receiver<bool>) -> ControlFlow<()> {
+        let wake = self.next_wake();
+        tokio::select! {
+            () = stopped(shutdown) => return ControlFlow::Break(()),
+            () = self.mailbox.changed() => self.take_notes(),
+            () = self.shared.reload.notified() => self.reload(),
+            report = finished(&mut self.job) => self.finish(report),
+            Some(_) = self.retirements.join_next() => {}
+            () = sleep_until(wake) => self.work_due().await,
+        }
+        self.start_next_job();
+        self.settle_first_scan();
+        ControlFlow::Continue(())
     }
 
     fn next_wake(&self) -> Instant {
@@ -198,20 +216,29 @@ impl Keeper {
             self.scan().await;
         }
         let now = Instant::now();
-        let due: Vec<String> = self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(name, _)| name.clone()).collect();
-        for name in due {
-            // Its delay is kept for the next failure.
-            if let Some(retry) = self.retries.get_mut(&name) {
-                retry.at = now + 2 * LAST_RETRY;
-            }
-            self.queue.entry(name).or_insert(now);
-        }
+        self.try_again(now);
         if now >= self.look_at {
             self.look_at = now + QUARANTINE_LOOK;
             let quarantined = self.roster.quarantined();
             if quarantined != self.quarantined {
                 self.quarantined = quarantined;
                 self.publish();
+            }
+        }
+    }
+
+    /// Queues what is due to be tried again. Whether a file can be read now is for a scan to find out, which then
+    /// reports a change.
+    fn try_again(&mut self, now: Instant) {
+        for (name, retry) in self.retries.iter_mut().filter(|(_, retry)| retry.at <= now) {
+            if self.roster.refusal(name) == Some(Reason::Unreadable) {
+                self.scan_at = now;
+                retry.delay = (retry.delay * 2).min(LAST_RETRY);
+                retry.at = now + retry.delay;
+            } else {
+                // The load that follows decides whether and when there is another; until then this one is not due.
+                retry.at = now + 2 * LAST_RETRY;
+                self.queue.entry(name.clone()).or_insert(now);
             }
         }
     }

@@ -113,6 +113,8 @@ struct Attached {
     _watcher: RecommendedWatcher,
     /// The folder that is watched; `None` while there is none and only the parent is.
     identity: Option<Identity>,
+    /// Neither the folder nor its parent is there.
+    is_blind: bool,
 }
 
 impl Watch {
@@ -153,7 +155,7 @@ impl Watch {
 
     /// Whether changes must be found by scanning often.
     pub fn needs_polling(&self) -> bool {
-        self.attached.is_none()
+        self.attached.as_ref().is_none_or(|attached| attached.is_blind)
     }
 }
 
@@ -163,13 +165,14 @@ fn attach(folder: &Path, identity: Option<Identity>, mailbox: &Arc<Mailbox>) -> 
     if identity.is_some() {
         watcher.watch(folder, RecursiveMode::NonRecursive)?;
     }
-    // Without a parent to watch (none, or it is gone too) the periodic scan finds the folder.
-    if let Some(parent) = parent(folder)
-        && let Err(error) = watcher.watch(&parent, RecursiveMode::NonRecursive)
-    {
-        tracing::debug!(parent = %parent.display(), %error, "cannot watch the plugin folder's parent");
-    }
-    Ok(Attached { _watcher: watcher, identity })
+    let watches_parent = parent(folder).is_some_and(|parent| match watcher.watch(&parent, RecursiveMode::NonRecursive) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(parent = %parent.display(), %error, "cannot watch the plugin folder's parent");
+            false
+        }
+    });
+    Ok(Attached { _watcher: watcher, identity, is_blind: identity.is_none() && !watches_parent })
 }
 
 fn parent(folder: &Path) -> Option<PathBuf> {
@@ -236,5 +239,91 @@ impl Sorter {
             noted.is_dirty = true;
             noted.has_lost = true;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use notify::event::{AccessKind, AccessMode, CreateKind, DataChange, Flag, MetadataKind, ModifyKind, RemoveKind, RenameMode};
+    use notify::{Event, EventKind};
+
+    use super::{FileEvent, Mailbox, Noted, Sorter};
+
+    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    const OPENED: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
+    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    const TOUCHED: EventKind = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+    const CREATED: EventKind = EventKind::Create(CreateKind::File);
+    const REMOVED: EventKind = EventKind::Remove(RemoveKind::File);
+    const RENAMED_IN: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+    const RENAMED_AWAY: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::From));
+
+    fn noted_after(events: Vec<notify::Result<Event>>) -> Noted {
+        let mailbox = Arc::new(Mailbox::default());
+        let sorter = Sorter { folder: "etc/plugins".into(), mailbox: Arc::clone(&mailbox) };
+        for event in events {
+            sorter.sort(event);
+        }
+        mailbox.take()
+    }
+
+    /// Checks what these events about one path come to: what is noted about the file, and `dirty`, `lost`, `moved`.
+    fn check(path: &str, kinds: &[EventKind], file: Option<FileEvent>, flags: &[&str]) {
+        let noted = noted_after(kinds.iter().map(|kind| Ok(Event::new(*kind).add_path(Path::new(path).to_owned()))).collect());
+        assert_eq!(noted.files.values().next().copied(), file, "{path} {kinds:?}");
+        check_flags(&noted, flags);
+    }
+
+    fn check_flags(noted: &Noted, expected: &[&str]) {
+        let flags = [("dirty", noted.is_dirty), ("lost", noted.has_lost), ("moved", noted.has_moved)];
+        let found: Vec<&str> = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| *flag).collect();
+        assert_eq!(found, expected, "{noted:?}");
+    }
+
+    #[test]
+    fn reading_a_plugin_is_no_reason_to_read_it_again() {
+        check("etc/plugins/a.wasm", &[OPENED], None, &[]);
+        check("etc/plugins", &[OPENED], None, &[]);
+    }
+
+    #[test]
+    fn a_file_is_followed_from_its_creation_to_its_end() {
+        let file = "etc/plugins/a.wasm";
+        check(file, &[CREATED], Some(FileEvent::Replaced), &["dirty"]);
+        check(file, &[WRITTEN], Some(FileEvent::Written), &[]);
+        check(file, &[CREATED, WRITTEN, CLOSED], Some(FileEvent::Finished), &["dirty"]);
+        check(file, &[CLOSED, WRITTEN], Some(FileEvent::Written), &["dirty"]);
+        check(file, &[RENAMED_IN], Some(FileEvent::Finished), &["dirty"]);
+        check(file, &[RENAMED_AWAY], Some(FileEvent::Replaced), &["dirty"]);
+        check(file, &[CLOSED, REMOVED], Some(FileEvent::Replaced), &["dirty"]);
+        check(file, &[TOUCHED], None, &["dirty"]);
+    }
+
+    #[test]
+    fn names_of_no_plugin_only_say_look() {
+        check("etc/plugins/..data", &[RENAMED_IN], None, &["dirty"]);
+        check("etc/plugins/.a.wasm.tmp", &[WRITTEN], None, &[]);
+    }
+
+    #[test]
+    fn of_the_parent_only_the_folder_counts() {
+        check("etc/plugins", &[CREATED], None, &["dirty", "moved"]);
+        check("./plugins", &[RENAMED_AWAY], None, &["dirty", "moved"]);
+        check("etc/plugins", &[TOUCHED], None, &["dirty"]);
+        check("etc/access.log", &[WRITTEN, CLOSED, REMOVED], None, &[]);
+    }
+
+    #[test]
+    fn lost_events_are_admitted() {
+        let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        check_flags(&noted_after(vec![Ok(overflow)]), &["dirty", "lost"]);
+        check_flags(&noted_after(vec![Err(notify::Error::generic("broken"))]), &["dirty", "lost"]);
+        let flood = (0..5000).map(|index| Ok(Event::new(CLOSED).add_path(format!("etc/plugins/p{index}.wasm").into())));
+        let noted = noted_after(flood.collect());
+        check_flags(&noted, &["dirty", "lost"]);
+        assert!(noted.files.len() <= super::MAX_FILES_NOTED);
     }
 }

@@ -148,6 +148,49 @@ async fn the_folder_may_go_and_come_back() {
 }
 
 #[tokio::test]
+async fn a_link_to_the_folder_may_be_turned_to_another() {
+    let world = World::start(Setup { has_no_folder: true, ..Setup::default() }, |_| {});
+    world.catalog.first_scan().await;
+    let releases = tempfile::tempdir().unwrap();
+    for release in ["r1", "r2"] {
+        std::fs::create_dir(releases.path().join(release)).unwrap();
+        std::fs::write(releases.path().join(release).join("a.wasm"), format!("redaction {release}")).unwrap();
+    }
+    symlink(releases.path().join("r1"), &world.folder).unwrap();
+    world.shows(&["a live redaction #1"]).await;
+    let next = world.folder.with_extension("next");
+    symlink(releases.path().join("r2"), &next).unwrap();
+    std::fs::rename(&next, &world.folder).unwrap();
+    world.shows(&["a live redaction #2"]).await;
+    assert_eq!(world.verdict().await.as_deref(), Some("a r2"));
+    // The new target is watched, not the old one.
+    world.write("a.wasm", "redaction r3");
+    world.shows(&["a live redaction #3"]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_becomes_readable_is_found() {
+    let world = World::empty().await;
+    let target = tempfile::tempdir().unwrap();
+    symlink(target.path().join("later"), world.path("a.wasm")).unwrap();
+    world.shows(&["a refused !unreadable"]).await;
+    // No event tells of this: the file is not in the folder.
+    std::fs::write(target.path().join("later"), "redaction v1").unwrap();
+    world.shows(&["a live redaction #1"]).await;
+    assert_eq!(world.reloads("refused", "unreadable"), 1.0);
+}
+
+#[tokio::test]
+async fn two_plugins_at_once_both_go_live() {
+    let world = World::empty().await;
+    for round in 1..=20 {
+        world.write("a.wasm", format!("redaction v{round}"));
+        world.rename_in("b.wasm", &format!("health v{round}"));
+        world.shows(&[&format!("a live redaction #{round}"), &format!("b live health #{round}")]).await;
+    }
+}
+
+#[tokio::test]
 async fn a_folder_that_appears_later_is_found() {
     let world = World::start(Setup { has_no_folder: true, required: vec!["a".to_owned()], ..Setup::default() }, |_| {});
     world.catalog.first_scan().await;
