@@ -51,6 +51,19 @@ fn masks_in_values_and_keys_however_written() {
 }
 
 #[test]
+fn sees_what_raw_line_breaks_cut() {
+    for at in 1..AWS.len() {
+        let body = |line_break: &str| format!("{{\"a\":\"key {}{line_break}{}!\"}}", &AWS[..at], &AWS[at..]);
+        for line_break in ["\n", "\r\n"] {
+            let becomes = outcome(&policy(serde_json::json!({})), body(line_break).as_bytes(), &[], false);
+            assert!(becomes.starts_with("denied: "), "{at}: {becomes}");
+        }
+    }
+    check("{\"a\":\n\"x\",\r\n\"b\":1}\n", "{\"a\":\n\"x\",\r\n\"b\":1}\n");
+    check("{\"a\":\"two\nlines\"}", "{\"a\":\"two\nlines\"}");
+}
+
+#[test]
 fn follows_json_inside_strings() {
     check(r#"{"text":"{\"a\":\"\\u0041KIAIOSFODNN7EXAMPLE\"}"}"#, r#"{"text":"{\"a\":\"[REDACTED:aws_key]\"}"}"#);
     check(&format!(r#"{{"text":"{{\"a\":\"x\\n{AWS}\"}}"}}"#), r#"{"text":"{\"a\":\"x\\n[REDACTED:aws_key]\"}"}"#);
