@@ -52,7 +52,7 @@ pub async fn check(pieces: &Pieces, evidence: &Evidence) -> Result<bool> {
     }
     for (series, labels) in [
         ("redact_secrets_found_total", [("plugin", "redact-secrets"), ("class", "aws_key")].as_slice()),
-        ("tool_sizes_calls_total", &[("plugin", "tool-sizes"), ("tool", "lookup_customer")]),
+        ("tool_sizes_content_blocks_total", &[("plugin", "tool-sizes"), ("tool", "lookup_customer")]),
         ("watchgate_health_check_status", &[("check", "expected-tools"), ("state", "ok")]),
         ("watchgate_alert_notifications_total", &[("action", "alert-webhook")]),
     ] {

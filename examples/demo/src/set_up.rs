@@ -70,7 +70,7 @@ fn fill(folder: &Path, stock: &Path, receiver: SocketAddr) -> Result<()> {
     }
     let tools = sample_server::TOOLS.map(|tool| format!("\"{tool}\"")).join(", ");
     fs::write(folder.join("redact-secrets.toml"), redaction_settings("mask"))?;
-    let health = format!("interval = \"1s\"\n\n[config]\nservers.shop = [{tools}]\n\n[grants]\nmcp_client = [\"shop\"]\n");
+    let health = format!("interval = \"1s\"\n\n[config]\nserver = \"shop\"\ntools = [{tools}]\n\n[grants]\nmcp_client = [\"shop\"]\n");
     fs::write(folder.join("expected-tools.toml"), health)?;
     let alert = format!("[config]\nurl = \"http://{receiver}/alerts\"\n\n[grants]\nhttp = [\"{receiver}\"]\n");
     Ok(fs::write(folder.join("alert-webhook.toml"), alert)?)
