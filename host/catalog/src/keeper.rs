@@ -300,7 +300,7 @@ impl Keeper {
             return;
         }
         for name in waiting {
-            self.refuse(&name, Refusal::new(Reason::StillChanging, STILL_CHANGING), FIRST_SCAN_PATIENCE);
+            self.refuse(&name, Refusal::new(Reason::StillChanging, STILL_CHANGING), None, FIRST_SCAN_PATIENCE);
         }
         self.publish();
         self.shared.settled.send_replace(true);

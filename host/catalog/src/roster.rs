@@ -27,6 +27,8 @@ pub struct Roster {
 struct Entry {
     live: Option<LiveGeneration>,
     refusal: Option<(Refusal, SystemTime)>,
+    /// The files that were refused; `None` when they were not looked at.
+    refused: Option<Version>,
     required_by_settings: bool,
     /// Made when there is first something to say, because names are bounded.
     handles: Option<Arc<PluginHandles>>,
@@ -96,14 +98,16 @@ impl Roster {
         entry.live.take()
     }
 
-    /// Notes that the newest file is refused; whatever is live stays. Answers whether that is news.
-    pub fn refuse(&mut self, name: &str, refusal: Refusal) -> bool {
+    /// Notes that the newest files are refused; whatever is live stays. Answers whether that is news: trying the same files again, to the
+    /// same end, is none.
+    pub fn refuse(&mut self, name: &str, refusal: Refusal, version: Option<&Version>) -> bool {
         let entry = self.entries.entry(name.to_owned()).or_default();
-        let is_news = entry.refusal.as_ref().is_none_or(|(old, _)| *old != refusal);
-        if is_news {
+        let is_known = entry.refusal.as_ref().is_some_and(|(old, _)| *old == refusal) && entry.refused.as_ref() == version;
+        if !is_known {
             entry.refusal = Some((refusal, SystemTime::now()));
+            entry.refused = version.cloned();
         }
-        is_news
+        !is_known
     }
 
     /// Notes what the newest readable settings say about `required`.

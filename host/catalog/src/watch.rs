@@ -103,9 +103,13 @@ pub struct Watch {
     folder: PathBuf,
     mode: WatchMode,
     mailbox: Arc<Mailbox>,
+    attach: Attach,
     attached: Option<Attached>,
     refused_at: Option<Instant>,
 }
+
+/// Asks the operating system for events; an argument because tests cannot make it refuse.
+type Attach = fn(&Path, Option<Identity>, &Arc<Mailbox>) -> notify::Result<Attached>;
 
 #[derive(Debug)]
 struct Attached {
@@ -120,7 +124,7 @@ struct Attached {
 impl Watch {
     /// A watch that is not attached yet.
     pub fn new(folder: PathBuf, mode: WatchMode, mailbox: Arc<Mailbox>) -> Self {
-        Self { folder, mode, mailbox, attached: None, refused_at: None }
+        Self { folder, mode, mailbox, attach, attached: None, refused_at: None }
     }
 
     /// Makes sure that the folder which is there now is the one being watched; `has_moved` when an event said that it
@@ -136,7 +140,7 @@ impl Watch {
         let is_first = self.attached.is_none() && self.refused_at.is_none();
         // The old watch ends first: the system's limit on watches may leave no room for two.
         self.attached = None;
-        match attach(&self.folder, identity, &self.mailbox) {
+        match (self.attach)(&self.folder, identity, &self.mailbox) {
             Ok(attached) => {
                 self.refused_at = None;
                 self.attached = Some(attached);
@@ -250,7 +254,7 @@ mod tests {
     use notify::event::{AccessKind, AccessMode, CreateKind, DataChange, Flag, MetadataKind, ModifyKind, RemoveKind, RenameMode};
     use notify::{Event, EventKind};
 
-    use super::{FileEvent, Mailbox, Noted, Sorter};
+    use super::{FileEvent, Mailbox, Noted, RETRY_NATIVE, Sorter, Watch, WatchMode, attach};
 
     const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
     const OPENED: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
@@ -325,5 +329,23 @@ mod tests {
         let noted = noted_after(flood.collect());
         check_flags(&noted, &["dirty", "lost"]);
         assert!(noted.files.len() <= super::MAX_FILES_NOTED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_the_system_refuses_to_watch_the_folder_is_polled() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Arc::new(Mailbox::default());
+        let mut watch = Watch::new(folder.path().to_owned(), WatchMode::Native, Arc::clone(&mailbox));
+        watch.attach = |_, _, _| Err(notify::Error::io(std::io::Error::from_raw_os_error(libc::EMFILE)));
+        watch.refresh(false);
+        assert!(watch.needs_polling());
+        check_flags(&mailbox.take(), &["lost"]);
+        // It is asked again after a while, not at each scan.
+        watch.attach = attach;
+        watch.refresh(false);
+        assert!(watch.needs_polling());
+        tokio::time::advance(RETRY_NATIVE).await;
+        watch.refresh(false);
+        assert!(!watch.needs_polling());
     }
 }

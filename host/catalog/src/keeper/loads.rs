@@ -135,16 +135,16 @@ impl Keeper {
         } else {
             self.retries.remove(&job.name);
         }
-        self.refuse(&job.name, refusal, job.seen.elapsed());
+        self.refuse(&job.name, refusal, Some(&job.version), job.seen.elapsed());
     }
 
     /// Says in all places that the newest file of this plugin is refused, unless just that was said already.
-    pub(super) fn refuse(&mut self, name: &str, refusal: Refusal, took: Duration) {
+    pub(super) fn refuse(&mut self, name: &str, refusal: Refusal, version: Option<&Version>, took: Duration) {
         let reason = refusal.reason.as_str();
         let detail = refusal.detail.clone();
         // The metrics of a plugin tell its state even if nothing of it was ever live.
         self.roster.handles(name);
-        if self.roster.refuse(name, refusal) {
+        if self.roster.refuse(name, refusal, version) {
             tracing::warn!(plugin = name, reason, detail, "plugin refused");
             self.shared.telemetry.emit(ReloadFinished { plugin: name, result: "refused", reason: Some(reason), duration: took });
         }
