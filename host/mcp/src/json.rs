@@ -4,8 +4,8 @@
 
 mod escape;
 mod find;
+mod special;
 mod splice;
-mod string_end;
 mod strings;
 mod walk;
 
@@ -13,6 +13,5 @@ pub use escape::{decode, decode_mapped, escape_into, is_boundary, raw_range};
 pub(crate) use escape::{decode_exact, decode_lossy};
 pub use find::{LocateError, Member, array_elements, locate, object_members};
 pub use splice::splice;
-pub(crate) use string_end::quote_or_backslash;
 pub use strings::{StringToken, Strings, strings};
 pub use walk::{JsonError, JsonFault, validate};

@@ -16,12 +16,16 @@ pub const UNAVAILABLE: i64 = -31005;
 /// The upstream server did not answer in time. HTTP 504.
 pub const TIMEOUT: i64 = -31006;
 
-/// A JSON-RPC error response of the gateway: `id` is null when `None`, and `data` is `{source: "watchgate", reason, error_id}`.
+/// A JSON-RPC error response of the gateway: without `id` when `None`, since in MCP an id is never null and an error may omit it; and `data` is `{source: "watchgate", reason, error_id}`.
 pub fn response(id: Option<&RequestId>, code: i64, message: &str, reason: &str, error_id: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(160 + message.len() + reason.len() + error_id.len());
-    out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-    out.extend_from_slice(id.map_or("null", RequestId::as_json).as_bytes());
-    out.extend_from_slice(br#","error":{"code":"#);
+    out.extend_from_slice(br#"{"jsonrpc":"2.0","#);
+    if let Some(id) = id {
+        out.extend_from_slice(br#""id":"#);
+        out.extend_from_slice(id.as_json().as_bytes());
+        out.push(b',');
+    }
+    out.extend_from_slice(br#""error":{"code":"#);
     out.extend_from_slice(code.to_string().as_bytes());
     out.extend_from_slice(br#","message":""#);
     json::escape_into(&mut out, message);
@@ -43,7 +47,11 @@ mod tests {
         let body = response(id.as_ref(), DENIED, "say \"no\"\n", "denied", "e1");
         let error = json!({"code": -31001, "message": "say \"no\"\n",
             "data": {"source": "watchgate", "reason": "denied", "error_id": "e1"}});
-        let expected = json!({"jsonrpc": "2.0", "id": expected, "error": error});
+        let mut expected_body = json!({"jsonrpc": "2.0", "error": error});
+        if !expected.is_null() {
+            expected_body["id"] = expected.clone();
+        }
+        let expected = expected_body;
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
     }
 

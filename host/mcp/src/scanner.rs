@@ -5,8 +5,10 @@
 //! letter, but what is obviously something else is [`ScanEnd::NotJson`].
 
 mod draft;
+mod listed;
 mod role;
 mod skipped;
+mod string_end;
 mod token;
 
 use crate::envelope::Envelope;
@@ -14,7 +16,8 @@ use crate::json::decode;
 use draft::Draft;
 use role::{MAX_KEY_BYTES, Role};
 use skipped::{Skipped, plain_length};
-use token::{Held, MAX_SCALAR_BYTES, MAX_STRING_BYTES, is_number, scalar_length, string_end};
+use string_end::string_end;
+use token::{Held, MAX_SCALAR_BYTES, MAX_STRING_BYTES, is_number, scalar_length};
 
 /// Batch, message, result, content, element; or batch, message, params, `_meta`, client info.
 const MAX_FRAMES: usize = 5;

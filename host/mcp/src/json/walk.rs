@@ -1,6 +1,6 @@
 //! The strict, iterative reader of JSON (RFC 8259) that everything in this module builds on.
 
-use super::string_end::special;
+use super::special::special;
 use std::ops::Range;
 
 /// What is wrong with a text that is not JSON.

@@ -2,8 +2,9 @@
 //!
 //! A key that comes again resets what its earlier value left, all that stood below it included: the last one counts.
 
+use super::listed::Lists;
 use super::role::{Role, Side};
-use crate::envelope::{ContentCounts, Envelope, ListKind, ListedName, MessageKind, MethodText, ResultType};
+use crate::envelope::{ContentCounts, Envelope, MessageKind, MethodText, ResultType};
 use crate::json::{decode, decode_lossy};
 use crate::method::{self, NameField};
 use crate::request_id::{MAX_ID_BYTES, RequestId, integer};
@@ -13,14 +14,15 @@ const MAX_NAME_BYTES: usize = 256;
 const MAX_VERSION_BYTES: usize = 64;
 const MAX_PEER_BYTES: usize = 128;
 const MAX_TRACEPARENT_BYTES: usize = 128;
-/// Lists of real servers are shorter; beyond this the rest is only counted.
-const MAX_LISTED: usize = 500;
 
 /// Text that may be a surplus candidate is boxed only once, when captured.
 type Text = Option<Box<str>>;
 
 #[derive(Default)]
 pub(super) struct Draft {
+    /// One bit for each key of [`identity_bit`] that has come.
+    seen: u16,
+    is_ambiguous: bool,
     jsonrpc: bool,
     id: Id,
     method: Method,
@@ -83,7 +85,7 @@ struct ResultPart {
     bytes: u64,
     content: ContentCounts,
     item_type: ItemType,
-    listed: [Listed; 3],
+    lists: Lists,
     peer: Peer,
     meta_peer_name: Text,
 }
@@ -99,32 +101,38 @@ enum ItemType {
     Other,
 }
 
-/// The names of one list.
-#[derive(Default)]
-struct Listed {
-    names: Vec<ListedName>,
-    dropped: u32,
-    /// The name of the element being read.
-    current: CurrentName,
-}
-
-#[derive(Default)]
-enum CurrentName {
-    #[default]
-    Absent,
-    Text(Box<str>),
-    TooLong,
-}
-
 #[derive(Default)]
 struct ErrorPart {
     is_object: bool,
     code: Option<i64>,
 }
 
+/// A bit for each key that says what a message is. Those below `params` stay set when `params` comes again, which is ambiguous by itself.
+fn identity_bit(role: Role) -> Option<u16> {
+    Some(match role {
+        Role::Jsonrpc => 1,
+        Role::Id => 1 << 1,
+        Role::Method => 1 << 2,
+        Role::Params => 1 << 3,
+        Role::Name => 1 << 4,
+        Role::Uri => 1 << 5,
+        Role::TaskId => 1 << 6,
+        Role::Reference => 1 << 7,
+        Role::ReferenceName => 1 << 8,
+        Role::ReferenceUri => 1 << 9,
+        Role::Result => 1 << 10,
+        Role::Error => 1 << 11,
+        _ => return None,
+    })
+}
+
 impl Draft {
     /// A value in this role begins: forget what an earlier one of the same key left.
     pub(super) fn begin(&mut self, role: Role) {
+        if let Some(bit) = identity_bit(role) {
+            self.is_ambiguous |= self.seen & bit != 0;
+            self.seen |= bit;
+        }
         match role {
             Role::Jsonrpc => self.jsonrpc = false,
             Role::Id => self.id = Id::Wrong,
@@ -161,8 +169,8 @@ impl Draft {
             Role::ResultType => self.result_part().result_type = ResultType::Other,
             Role::ContentList => self.result_part().content = ContentCounts::default(),
             Role::ContentItem | Role::ContentType => self.result_part().item_type = ItemType::Other,
-            Role::List(kind) => *self.list(kind) = Listed::default(),
-            Role::Listed(kind) | Role::ListedName(kind) => self.list(kind).current = CurrentName::Absent,
+            Role::List(kind) => self.result_part().lists.begin_list(kind),
+            Role::Listed(_) | Role::ListedName(_) => self.result_part().lists.begin_name(),
             _ => {}
         }
     }
@@ -191,18 +199,8 @@ impl Draft {
                 };
                 *count = count.saturating_add(1);
             }
-            Role::Listed(kind) => self.end_listed(kind),
+            Role::Listed(kind) => self.result_part().lists.end_element(kind),
             _ => {}
-        }
-    }
-
-    fn end_listed(&mut self, kind: ListKind) {
-        let total: usize = self.result_part().listed.iter().map(|list| list.names.len()).sum();
-        let list = self.list(kind);
-        match std::mem::take(&mut list.current) {
-            CurrentName::Text(name) if total < MAX_LISTED => list.names.push(ListedName { kind, name }),
-            CurrentName::Text(_) | CurrentName::TooLong => list.dropped = list.dropped.saturating_add(1),
-            CurrentName::Absent => {}
         }
     }
 
@@ -229,10 +227,7 @@ impl Draft {
                 }
             }
             Role::ContentType => self.result_part().item_type = item_type(raw),
-            Role::ListedName(kind) => {
-                let name = decode_lossy(raw, MAX_NAME_BYTES + 4);
-                self.list(kind).current = if name.len() <= MAX_NAME_BYTES { CurrentName::Text(name.into()) } else { CurrentName::TooLong };
-            }
+            Role::ListedName(_) => self.result_part().lists.name(raw),
             _ => {
                 if let Some((text, limit)) = self.text(role) {
                     *text = Some(decode_lossy(raw, limit).into());
@@ -290,14 +285,6 @@ impl Draft {
         self.error.get_or_insert_default()
     }
 
-    fn list(&mut self, kind: ListKind) -> &mut Listed {
-        &mut self.result_part().listed[match kind {
-            ListKind::Tool => 0,
-            ListKind::Prompt => 1,
-            ListKind::ResourceTemplate => 2,
-        }]
-    }
-
     /// The message has ended and is `bytes` long.
     pub(super) fn finish(self, bytes: u64) -> Envelope {
         let kind = self.kind();
@@ -316,9 +303,10 @@ impl Draft {
             Some(NameField::Reference) => params.reference_name.or(params.reference_uri),
             None => None,
         };
-        let (listed, listed_dropped) = merge(result.listed);
+        let (listed, listed_dropped) = result.lists.finish();
         Envelope {
             kind,
+            is_ambiguous: self.is_ambiguous,
             name,
             protocol_version: params.peer.protocol_version.or(params.meta.peer.protocol_version).or(result.peer.protocol_version),
             peer_name: params.peer.name.or(params.meta.peer.name).or(result.peer.name).or(result.meta_peer_name),
@@ -355,20 +343,6 @@ impl Draft {
             _ => MessageKind::Invalid,
         }
     }
-}
-
-fn merge(lists: [Listed; 3]) -> (Vec<ListedName>, u32) {
-    let mut listed = Vec::new();
-    let mut dropped = 0_u32;
-    for mut list in lists {
-        dropped = dropped.saturating_add(list.dropped);
-        if listed.is_empty() {
-            listed = list.names;
-        } else {
-            listed.append(&mut list.names);
-        }
-    }
-    (listed, dropped)
 }
 
 fn decodes_to(raw: &[u8], text: &str) -> bool {

@@ -1,7 +1,5 @@
 //! Strings, numbers and literals that may begin in one chunk and end in another.
 
-use crate::json::quote_or_backslash;
-
 /// More raw bytes of a string than any capture needs: 260 bytes of text, each written as an escape of six.
 pub(super) const MAX_STRING_BYTES: usize = 6 * 260 + 6;
 /// More bytes than any number or literal that means something here.
@@ -36,25 +34,6 @@ impl Held {
         }
         self.keep(last, limit);
         (&self.bytes, !self.is_cut)
-    }
-}
-
-/// The offset of the quote that ends the string `at` lies in; `None` when it goes on in the next chunk. `escape_pending` says that
-/// the chunk before ended right behind a backslash, and is set when this one does.
-pub(super) fn string_end(chunk: &[u8], mut at: usize, escape_pending: &mut bool) -> Option<usize> {
-    if std::mem::take(escape_pending) {
-        at += 1;
-    }
-    loop {
-        let found = at + quote_or_backslash(chunk.get(at..)?)?;
-        if chunk[found] == b'"' {
-            return Some(found);
-        }
-        at = found + 2;
-        if at > chunk.len() {
-            *escape_pending = true;
-            return None;
-        }
     }
 }
 

@@ -14,6 +14,7 @@ pub fn envelope(text: &str) -> Envelope {
     let (listed, listed_dropped) = listed(result);
     Envelope {
         kind: kind(&message),
+        is_ambiguous: false,
         id: id(&message["id"]),
         method: method_name.map(|name| method::known(name).map_or_else(|| MethodText::Other(name.into()), MethodText::Known)),
         name: match method_name {

@@ -1,18 +1,4 @@
-//! Finding the bytes that matter inside a string: the hot loops of the scanner and the validator.
-
-use memchr::memchr2;
-
-/// Most strings end or hold an escape within this many bytes, where a plain loop beats the set-up of a vector search.
-const SHORT: usize = 16;
-
-/// The offset of the first quote or backslash.
-pub(crate) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    let (head, tail) = bytes.split_at(bytes.len().min(SHORT));
-    if let Some(at) = head.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
-        return Some(at);
-    }
-    memchr2(b'"', b'\\', tail).map(|at| at + head.len())
-}
+//! Finding the bytes that matter inside a string: the hot loop of the validator.
 
 /// The offset of the first quote, backslash or control character (which a string may not hold), else the length.
 pub(super) fn special(bytes: &[u8]) -> usize {
@@ -41,14 +27,12 @@ const fn special_lanes(word: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{quote_or_backslash, special};
+    use super::special;
     use proptest::prelude::{any, proptest};
 
     proptest! {
         #[test]
-        fn the_fast_loops_find_what_a_plain_one_finds(bytes in any::<Vec<u8>>()) {
-            let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-            assert_eq!(quote_or_backslash(&bytes), end);
+        fn words_find_what_a_plain_loop_finds(bytes in any::<Vec<u8>>()) {
             let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
             assert_eq!(special(&bytes), end.unwrap_or(bytes.len()));
         }
