@@ -43,7 +43,8 @@ pub fn parse(name: &str, url: &str, mount: Mount) -> Result<ServerConfig, String
         authority: authority.as_str().to_owned(),
         host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
         port: uri.port_u16().unwrap_or(80),
-        path: uri.path().trim_end_matches('/').to_owned(),
+        // `http` gives a lone slash to a URL without a path.
+        path: if uri.path() == "/" { String::new() } else { uri.path().to_owned() },
         mount,
     })
 }
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn urls_and_names() {
         check("http://127.0.0.1:3001", Ok(("default", "127.0.0.1", 3001, "", Mount::Root)));
-        check("http://h/mcp/", Ok(("default", "h", 80, "/mcp", Mount::Root)));
+        check("http://h/mcp/", Ok(("default", "h", 80, "/mcp/", Mount::Root)));
         check("weather=http://[::1]:9/x", Ok(("weather", "::1", 9, "/x", Mount::Prefix)));
         check("http://h/p?a=b", Err("query"));
         check("https://h/", Err("https"));

@@ -80,11 +80,11 @@ pub fn load(arguments: &RunArguments) -> Result<Settings, Vec<Complaint>> {
     let servers = servers(arguments, &file, &mut complaints, file_is_sound);
     let mut health = file.health.clone();
     health.servers = servers.iter().map(|server| server.name.clone()).collect();
-    let settings = Settings {
+    let mut settings = Settings {
         listen: address("--listen", arguments.listen.as_ref(), file.listen, "127.0.0.1:8080", &mut complaints),
         admin: address("--admin", arguments.admin.as_ref(), file.admin, "127.0.0.1:9090", &mut complaints),
         admin_token: std::env::var(TOKEN_VARIABLE).ok().and_then(|token| Secret::new(&token)),
-        proxy: ProxyConfig { servers, timeouts: file.timeouts, limits: file.limits },
+        proxy: ProxyConfig { servers, timeouts: file.timeouts, limits: file.limits, expects_policies: false },
         plugins: plugin_folder(arguments.plugins.as_deref(), file.plugins.as_deref(), &mut complaints),
         required: [file.required, arguments.require.clone()].concat(),
         cache: cache(file.cache),
@@ -98,6 +98,7 @@ pub fn load(arguments: &RunArguments) -> Result<Settings, Vec<Complaint>> {
         health,
         alerts: file.alerts,
     };
+    settings.proxy.expects_policies = settings.plugins.is_some() || !settings.required.is_empty();
     if let Err(mistakes) = settings.alerts.validate() {
         complaints.extend(mistakes.into_iter().map(|mistake| Complaint::together(mistake.to_string())));
     }

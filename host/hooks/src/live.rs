@@ -71,6 +71,11 @@ impl LiveHooks {
         self.version.subscribe()
     }
 
+    /// The number of swaps so far: when it is as before, so is the live set.
+    pub fn version(&self) -> u64 {
+        *self.version.borrow()
+    }
+
     /// Whether a live derivation wants the text of messages, so that the proxy must capture it.
     pub fn keeps_text(&self) -> bool {
         self.set.load().derivations.iter().any(|queue| queue.keeps_text())

@@ -27,23 +27,28 @@ use crate::upstream_body::UpstreamBody;
 /// Passes the answer on.
 pub(crate) async fn relay(
     mut exchange: Box<Exchange>,
-    parts: Parts,
+    mut parts: Parts,
     mut upstream: UpstreamBody,
     credentials: Option<Credentials>,
     is_head: bool,
 ) -> Response<Body> {
+    if !exchange.shared.hooks.load().missing_required.is_empty() {
+        let id = only_id(&exchange);
+        return answer_fault(exchange, Fault::PluginMissing, id.as_ref());
+    }
     let has_no_body = is_head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || upstream.is_end();
     if has_no_body {
         upstream.release();
         exchange.finish(Outcome::Ok);
         return Response::from_parts(parts, Body::full(Bytes::new()));
     }
+    headers::settle_length(&mut parts.headers, upstream.size_hint().exact());
     let encoded = headers::is_encoded(&parts.headers);
     let content = headers::content(&parts.headers);
     let is_wanted = is_wanted(&exchange);
     match content {
         Content::EventStream if !encoded => {
-            let mut parts = parts;
+            exchange.note_stream();
             // Events may be replaced, so the length of a stream is never known.
             parts.headers.remove(header::CONTENT_LENGTH);
             Response::from_parts(parts, Body::Events(Box::new(EventBody::new(upstream, exchange, credentials))))
@@ -52,7 +57,7 @@ pub(crate) async fn relay(
             tracing::warn!(server = %exchange.server.name, "the server compressed an answer that a redaction policy must read");
             deny_unreadable(exchange)
         }
-        _ if is_wanted => redact_whole(exchange, parts, upstream).await,
+        _ if is_wanted => redact_whole(exchange, parts, upstream, credentials.as_ref()).await,
         content => {
             let keeps_text = exchange.shared.hooks.keeps_text();
             let tap = (content == Content::Json && !encoded).then(|| JsonTap::new(keeps_text));
@@ -75,7 +80,12 @@ fn is_wanted(exchange: &Exchange) -> bool {
 }
 
 /// Gathers the answer, runs the chain, and answers with what is left.
-async fn redact_whole(mut exchange: Box<Exchange>, mut parts: Parts, upstream: UpstreamBody) -> Response<Body> {
+async fn redact_whole(
+    mut exchange: Box<Exchange>,
+    mut parts: Parts,
+    upstream: UpstreamBody,
+    credentials: Option<&Credentials>,
+) -> Response<Body> {
     let gathered = gather(&mut exchange, upstream).await;
     let body = match gathered {
         Ok(body) => body,
@@ -105,16 +115,21 @@ async fn redact_whole(mut exchange: Box<Exchange>, mut parts: Parts, upstream: U
     let (body, envelopes) = match redacted {
         Redacted::Same => (body, scanned.envelopes),
         Redacted::Changed(changed, _) => {
-            headers::rewrite_length(&mut parts.headers, changed.len());
             let rescanned = scan(&changed);
             (changed, rescanned.envelopes)
         }
         Redacted::Denied(denial) => {
             let error_id = ErrorId::next();
             log_denial(&denial, &exchange.server.name, Direction::ServerToClient, &error_id);
+            for (_, id) in ids.iter().filter(|(kind, _)| *kind == MessageKind::Request) {
+                if let (Some(id), Some(credentials)) = (id, credentials) {
+                    credentials.refuse(&exchange.shared, &exchange.server, id.clone(), &error_id);
+                }
+            }
             return deny_answer(exchange, parts, &ids, scanned.is_batch, &error_id);
         }
     };
+    headers::settle_length(&mut parts.headers, Some(body.len() as u64));
     let mut text = (keeps_text && !scanned.is_batch).then(|| kept_text(&body));
     for envelope in envelopes {
         exchange.server_message(envelope, text.take());
@@ -146,7 +161,7 @@ fn deny_answer(
         [only] if !is_batch => only.clone(),
         _ => join_array(&errors),
     };
-    headers::rewrite_length(&mut parts.headers, body.len());
+    headers::settle_length(&mut parts.headers, Some(body.len() as u64));
     finish_with(exchange, Response::from_parts(parts, Body::full(body.into())))
 }
 
@@ -177,7 +192,7 @@ async fn gather(exchange: &mut Exchange, mut upstream: UpstreamBody) -> Result<B
     loop {
         let frame = poll_fn(|context| match upstream.poll_frame(context) {
             std::task::Poll::Ready(frame) => std::task::Poll::Ready(Ok(frame)),
-            std::task::Poll::Pending => patience.poll_over(context).map(|()| Err(Gathering::Failed(Fault::HeadTimeout))),
+            std::task::Poll::Pending => patience.poll_over(context).map(|()| Err(Gathering::Failed(Fault::SilentAnswer))),
         })
         .await?;
         patience.note_progress();

@@ -18,6 +18,9 @@ pub(crate) enum Cut {
     /// The server sent nothing for too long.
     #[error("the server sent nothing for too long")]
     Silent,
+    /// A policy that must see the answer went live, or a required one was lost, after its head had passed.
+    #[error("a redaction policy must see an answer that had begun")]
+    Late,
     /// The stream ended inside an event that a redaction policy had to see whole.
     #[error("the server broke off inside an event")]
     HalfEvent,

@@ -11,6 +11,9 @@ pub struct ProxyConfig {
     pub timeouts: Timeouts,
     /// Bounds.
     pub limits: Limits,
+    /// Whether redaction policies may come while it runs. Then answers are asked for uncompressed from the start, so that a policy that
+    /// goes live can read those already under way.
+    pub expects_policies: bool,
 }
 
 /// One MCP server.
@@ -24,7 +27,7 @@ pub struct ServerConfig {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Path of the configured URL: empty, or beginning with `/` and not ending with it. For a mounted server it replaces the mount; for the
+    /// Path of the configured URL as written: empty, or beginning with `/`. For a mounted server it replaces the mount; for the
     /// only, unmounted server it says where the MCP endpoint is that probes use.
     pub path: String,
     /// Where clients see it.
@@ -43,7 +46,7 @@ pub enum Mount {
 impl ServerConfig {
     /// The path of the MCP endpoint, for requests of the gateway's own.
     pub fn endpoint(&self) -> &str {
-        if self.path.is_empty() { "/mcp" } else { &self.path }
+        if matches!(self.path.as_str(), "" | "/") { "/mcp" } else { &self.path }
     }
 }
 

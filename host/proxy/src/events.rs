@@ -2,14 +2,16 @@
 //! one is, the stream is cut into events and each goes through redaction. It can change from one to the other between any
 //! two events, because plugins come and go while streams live for hours.
 
+use std::future::ready;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::body::Frame;
-use watchgate_hooks::BoxFuture;
-use watchgate_mcp::Outcome;
+use watchgate_hooks::{BoxFuture, Surface};
 use watchgate_mcp::sse::{SseAssembler, SseParser, SsePart};
+use watchgate_mcp::{Direction, Outcome};
 
 use crate::body::Cut;
 use crate::event_redaction::{self, Judging, Step};
@@ -17,7 +19,7 @@ use crate::exchange::Exchange;
 use crate::patience::Patience;
 use crate::refusal::Credentials;
 use crate::relay::JsonTap;
-use crate::server::Phase;
+use crate::server::{Phase, Shared};
 use crate::upstream_body::UpstreamBody;
 
 /// An event stream on its way to a client.
@@ -28,7 +30,9 @@ pub(crate) struct EventBody {
     mode: Mode,
     judging: Option<Judging>,
     patience: Patience,
-    end_streams: BoxFuture<'static, ()>,
+    summons: BoxFuture<'static, Summons>,
+    /// The stream ends with what is written next.
+    is_last: bool,
     /// The server has ended the stream; events already here still go out.
     source_ended: bool,
     is_over: bool,
@@ -46,11 +50,7 @@ impl EventBody {
     pub(crate) fn new(upstream: UpstreamBody, exchange: Box<Exchange>, credentials: Option<Credentials>) -> Self {
         let patience = Patience::new(exchange.shared.config.timeouts.stream_idle);
         let keeps_text = exchange.shared.hooks.keeps_text();
-        let mut phase = exchange.shared.phase.subscribe();
-        let end_streams = async move {
-            // An error means that the proxy is gone, which ends streams too.
-            let _ = phase.wait_for(|phase| *phase == Phase::EndStreams).await;
-        };
+        let summons = summons(exchange.shared.clone()).boxed();
         Self {
             upstream,
             exchange,
@@ -58,7 +58,8 @@ impl EventBody {
             mode: Mode::Pass(EventTap::new(keeps_text)),
             judging: None,
             patience,
-            end_streams: end_streams.boxed(),
+            summons,
+            is_last: false,
             source_ended: false,
             is_over: false,
         }
@@ -74,6 +75,9 @@ impl EventBody {
         if self.is_over {
             return Poll::Ready(None);
         }
+        if self.is_last {
+            return self.finish(Outcome::Ok);
+        }
         loop {
             match self.poll_events(context) {
                 Poll::Pending => return Poll::Pending,
@@ -85,8 +89,11 @@ impl EventBody {
             if self.source_ended {
                 return self.end();
             }
-            if self.at_boundary() && self.end_streams.poll_unpin(context).is_ready() {
-                return self.finish(Outcome::Ok);
+            match self.summons.poll_unpin(context) {
+                Poll::Ready(Summons::MustNotPass) => return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late)))),
+                Poll::Ready(Summons::End) if self.at_boundary() => return self.finish(Outcome::Ok),
+                Poll::Ready(Summons::End) => self.summons = ready(Summons::End).boxed(),
+                Poll::Pending => {}
             }
             match self.upstream.poll_frame(context) {
                 Poll::Pending => {
@@ -103,7 +110,8 @@ impl EventBody {
                                 return self.write(passed);
                             }
                         }
-                        Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                        // Trailers are not passed on; hyper would take them for the end and drop what comes with it.
+                        Err(_trailers) => {}
                     }
                 }
             }
@@ -123,6 +131,8 @@ impl EventBody {
             None => Poll::Ready(None),
             Some(Err(too_large)) => {
                 let bytes = event_redaction::deny_too_large(&too_large.partial, &mut self.exchange);
+                // Every request of this exchange has been answered: a later answer would be a second one.
+                self.is_last = true;
                 Poll::Ready(Some(Ok(bytes)))
             }
             Some(Ok(event)) => {
@@ -141,7 +151,7 @@ impl EventBody {
 
     /// Takes bytes of the server: returns those that pass at once, and keeps the rest for `poll_events`.
     fn take_chunk(&mut self, mut chunk: Bytes) -> Bytes {
-        let has_policies = !self.exchange.shared.hooks.load().redaction.is_empty();
+        let has_policies = self.exchange.shared.hooks.load().redaction.wants(Surface::Wire, Direction::ServerToClient, None, None);
         let keeps_text = self.exchange.shared.hooks.keeps_text();
         match &mut self.mode {
             Mode::Whole(assembler) => {
@@ -210,36 +220,70 @@ impl EventBody {
     }
 }
 
+/// Why a stream ends although the server goes on.
+#[derive(Clone, Copy)]
+enum Summons {
+    /// The gateway ends: at the next event.
+    End,
+    /// A required plugin is not live any more: at once.
+    MustNotPass,
+}
+
+/// Resolves when the stream has to end, however idle it is.
+async fn summons(shared: Arc<Shared>) -> Summons {
+    let mut phase = shared.phase.subscribe();
+    let mut swaps = shared.hooks.subscribe();
+    loop {
+        if !shared.hooks.load().missing_required.is_empty() {
+            return Summons::MustNotPass;
+        }
+        // An error of either means that its other end is gone, which ends streams too.
+        tokio::select! {
+            ended = async { phase.wait_for(|phase| *phase == Phase::EndStreams).await.map(drop) } => {
+                let _ = ended;
+                return Summons::End;
+            }
+            swapped = swaps.changed() => if swapped.is_err() { return Summons::End },
+        }
+    }
+}
+
 /// Reads along with a passing stream, in constant memory.
 struct EventTap {
     parser: SseParser,
     message: JsonTap,
-    /// No part of an event has passed since the last blank line.
+    /// A line has just ended, and no data has passed since the last blank line: an assembler can begin here.
     at_boundary: bool,
+    has_data: bool,
 }
 
 impl EventTap {
     fn new(keeps_text: bool) -> Self {
-        Self { parser: SseParser::new(), message: JsonTap::new(keeps_text), at_boundary: true }
+        Self { parser: SseParser::new(), message: JsonTap::new(keeps_text), at_boundary: true, has_data: false }
     }
 
     fn feed(&mut self, chunk: &[u8], exchange: &mut Exchange, keeps_text: bool) {
-        let Self { parser, message, at_boundary } = self;
+        let Self { parser, message, at_boundary, has_data } = self;
         parser.feed(chunk, &mut |part| match part {
             SsePart::Data(data) => {
-                *at_boundary = false;
+                *has_data = true;
                 message.feed(data, exchange);
             }
             // Between two data lines the message has a line feed.
-            SsePart::DataLineEnd => message.feed(b"\n", exchange),
+            SsePart::DataLineEnd => {
+                *has_data = true;
+                message.feed(b"\n", exchange);
+            }
             SsePart::EventEnd { .. } => {
                 message.finish(exchange);
                 message.reset(keeps_text);
-                *at_boundary = true;
+                *has_data = false;
             }
-            SsePart::EventName(_) | SsePart::Id | SsePart::Retry | SsePart::Comment => *at_boundary = false,
+            SsePart::EventName(_) | SsePart::Id | SsePart::Retry | SsePart::Comment => {}
         });
-        *at_boundary &= matches!(chunk.last(), Some(b'\n' | b'\r'));
+        if let Some(last) = chunk.last() {
+            *at_boundary = !*has_data && matches!(last, b'\n' | b'\r');
+        }
     }
 
     /// Feeds line by line until an event ends; returns what was fed and leaves the rest in `chunk`.

@@ -14,11 +14,9 @@ use crate::error_id::ErrorId;
 use crate::fault::Fault;
 use crate::operation::{Ending, OpenOperation, outcome_of};
 use crate::pending::SessionKey;
+use crate::scan::MAX_ELEMENTS;
 use crate::server::{Server, Shared};
 use crate::timing::Timing;
-
-/// Operations followed in one exchange; the elements of a batch beyond them pass unfollowed.
-const MAX_OPERATIONS: usize = 256;
 
 /// One exchange under way.
 pub(crate) struct Exchange {
@@ -39,6 +37,7 @@ pub(crate) struct Exchange {
     request_id: Option<Box<str>>,
     line: LineFacts,
     worst: Outcome,
+    is_stream: bool,
     finished: bool,
     _in_flight: InFlightGuard,
 }
@@ -66,6 +65,7 @@ impl Exchange {
     ) -> Box<Self> {
         let method = http_method(&request.method);
         let session = request.headers.get(mcp_header::MCP_SESSION_ID).map(http::HeaderValue::as_bytes);
+        let key = session.map(|session| shared.session_key(server, session));
         Box::new(Self {
             shared: shared.clone(),
             server: server.clone(),
@@ -73,11 +73,11 @@ impl Exchange {
             request_bytes: 0,
             response_bytes: 0,
             operations: Vec::new(),
-            session: session.map(|session| shared.session_key(server, session)),
+            session: key,
             method,
             timing: Timing::begin(),
             protocol_version: request.headers.get(mcp_header::MCP_PROTOCOL_VERSION).and_then(|value| known_version(value.as_bytes())),
-            session_text: session.map(session_digest),
+            session_text: key.map(|key| key.hash.to_be_bytes()),
             client,
             request_id: request
                 .headers
@@ -87,6 +87,7 @@ impl Exchange {
                 .map(Into::into),
             line: LineFacts::default(),
             worst: Outcome::Ok,
+            is_stream: false,
             finished: false,
             _in_flight: server.metrics.in_flight(method),
         })
@@ -94,7 +95,7 @@ impl Exchange {
 
     /// Whether closing the response stream is how such an exchange ends.
     fn ends_by_closing(&self) -> bool {
-        self.method == HttpMethod::Get || self.line.is_listen
+        self.is_stream && (self.method == HttpMethod::Get || self.line.is_listen)
     }
 
     /// All of the request is here.
@@ -118,13 +119,19 @@ impl Exchange {
         self.timing.note_plugins(duration);
     }
 
+    /// The answer is an event stream.
+    pub(crate) fn note_stream(&mut self) {
+        self.is_stream = true;
+    }
+
     /// The session that the server opened in its answer.
     pub(crate) fn note_session(&mut self, headers: &HeaderMap) {
         if self.session.is_none()
             && let Some(session) = headers.get(mcp_header::MCP_SESSION_ID)
         {
-            self.session = Some(self.shared.session_key(&self.server, session.as_bytes()));
-            self.session_text = Some(session_digest(session.as_bytes()));
+            let key = self.shared.session_key(&self.server, session.as_bytes());
+            self.session = Some(key);
+            self.session_text = Some(key.hash.to_be_bytes());
         }
     }
 
@@ -132,7 +139,6 @@ impl Exchange {
     pub(crate) fn client_message(&mut self, envelope: Envelope, text: Option<Bytes>) {
         match envelope.kind {
             MessageKind::Request | MessageKind::Notification => {
-                let is_request = envelope.kind == MessageKind::Request;
                 if self.protocol_version.is_none() {
                     self.protocol_version = envelope.protocol_version.as_deref().and_then(|version| known_version(version.as_bytes()));
                 }
@@ -140,10 +146,9 @@ impl Exchange {
                     return;
                 };
                 self.note_operation(&operation);
-                // A notification is answered by the status of the exchange: it stays open until then.
-                if is_request || self.operations.is_empty() || self.operations.len() < MAX_OPERATIONS {
-                    self.operations.push(operation);
-                }
+                // A notification is answered by the status of the exchange: it stays open until then. A body has no more messages than this, see `scan`.
+                debug_assert!(self.operations.len() < MAX_ELEMENTS);
+                self.operations.push(operation);
             }
             MessageKind::Result | MessageKind::Error => {
                 if let (Some(session), Some(id)) = (self.session, &envelope.id)
@@ -216,7 +221,7 @@ impl Exchange {
             }
             // Errors may come without an id; with one request open there is no doubt whose it is.
             None => match self.operations.as_slice() {
-                [only] if only.id.is_some() => self.operations.pop(),
+                [only] if only.is_request => self.operations.pop(),
                 _ => None,
             },
         }
@@ -262,6 +267,23 @@ impl Exchange {
         if let Some(operation) = self.take_asked(id) {
             let upstream = self.timing.upstream();
             let ending = Ending::without_answer(Outcome::Denied, None, upstream);
+            operation.finish(&self.shared, &self.server, self.protocol_version, ending);
+        }
+    }
+
+    /// Everything the client sent was denied.
+    pub(crate) fn deny_all(&mut self, error_id: &ErrorId) {
+        self.note_denied_by_itself(error_id);
+        self.end_all(Outcome::Denied, None);
+    }
+
+    /// The client's answer to a request of the server was denied.
+    pub(crate) fn deny_client_answer(&mut self, id: Option<&RequestId>) {
+        if let (Some(session), Some(id)) = (self.session, id)
+            && let Some(operation) = self.shared.pending.take(session, Direction::ServerToClient, id)
+        {
+            let waited = operation.started.elapsed();
+            let ending = Ending::without_answer(Outcome::Denied, None, waited);
             operation.finish(&self.shared, &self.server, self.protocol_version, ending);
         }
     }
@@ -334,7 +356,7 @@ impl Exchange {
     fn settle_operations(&mut self, how: Outcome) {
         let upstream = self.timing.upstream();
         for operation in std::mem::take(&mut self.operations) {
-            let is_request = operation.id.is_some();
+            let is_request = operation.is_request;
             let ok_stream = how == Outcome::Ok && (200..300).contains(&self.status);
             // In legacy eras a server may close the stream and answer on a later one.
             if is_request
@@ -391,12 +413,4 @@ fn http_method(method: &Method) -> HttpMethod {
 /// The revisions of the specification; others are not labels.
 fn known_version(version: &[u8]) -> Option<&'static str> {
     ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"].into_iter().find(|known| known.as_bytes() == version)
-}
-
-/// A session id as it may be logged: enough to follow a session, useless to take it over.
-fn session_digest(session: &[u8]) -> [u8; 8] {
-    use std::hash::{DefaultHasher, Hasher};
-    let mut hasher = DefaultHasher::new();
-    hasher.write(session);
-    hasher.finish().to_be_bytes()
 }

@@ -32,6 +32,10 @@ pub(crate) enum Fault {
     DeniedAnswer,
     /// A required plugin is not live.
     PluginMissing,
+    /// A request that a reverse proxy cannot forward: CONNECT, or a transfer coding other than chunked.
+    Unsupported,
+    /// The server sent nothing for too long in the middle of its answer.
+    SilentAnswer,
 }
 
 struct Row {
@@ -118,6 +122,22 @@ impl Fault {
             Self::DeniedAnswer => {
                 row(StatusCode::BAD_GATEWAY, rpc_error::DENIED, "denied by a redaction policy", "denied", "plugin", Outcome::Denied)
             }
+            Self::Unsupported => row(
+                StatusCode::NOT_IMPLEMENTED,
+                rpc_error::UNREACHABLE,
+                "this gateway forwards neither CONNECT nor transfer codings other than chunked",
+                "unsupported",
+                "client",
+                Outcome::HttpError,
+            ),
+            Self::SilentAnswer => row(
+                StatusCode::GATEWAY_TIMEOUT,
+                rpc_error::TIMEOUT,
+                "the MCP server stopped in the middle of its answer",
+                "silent_answer",
+                "upstream",
+                Outcome::Timeout,
+            ),
             Self::PluginMissing => row(
                 StatusCode::SERVICE_UNAVAILABLE,
                 rpc_error::UNAVAILABLE,

@@ -1,5 +1,7 @@
 //! Header rules of a reverse proxy: hop-by-hop fields go, everything else stays.
 
+use std::time::Duration;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use watchgate_hooks::MirroredHeader;
 use watchgate_mcp::header as mcp_header;
@@ -54,28 +56,29 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Says the length of a body that is here in full, in the place where it was said before. Where it was not, hyper adds it.
-pub(crate) fn rewrite_length(headers: &mut HeaderMap, length: usize) {
-    if headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-}
+/// A mirrored header says that it is encoded, and is not: servers that are less strict may read what no policy could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Undecodable;
 
 /// The request headers that mirror message content, decoded.
-pub(crate) fn mirrored(headers: &HeaderMap) -> Vec<MirroredHeader> {
+pub(crate) fn mirrored(headers: &HeaderMap) -> Result<Vec<MirroredHeader>, Undecodable> {
     let mut found = Vec::new();
     for (name, value) in headers {
         let name = name.as_str();
         if name == mcp_header::MCP_NAME || name.starts_with(mcp_header::MCP_PARAM_PREFIX) {
-            // What does not decode is shown as it stands: it is content all the same.
-            let value = match mcp_header::decode(value.as_bytes()) {
-                Ok(decoded) => decoded.into_owned(),
-                Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            };
-            found.push(MirroredHeader { name: name.into(), value: value.into() });
+            let decoded = mcp_header::decode(value.as_bytes()).map_err(|_| Undecodable)?;
+            if decoded.as_bytes() == value.as_bytes() && looks_encoded(value.as_bytes()) {
+                return Err(Undecodable);
+            }
+            found.push(MirroredHeader { name: name.into(), value: decoded.into() });
         }
     }
-    found
+    Ok(found)
+}
+
+/// Whether it carries the marker of an encoded value, in any case.
+fn looks_encoded(value: &[u8]) -> bool {
+    value.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"=?base64?")) && value.ends_with(b"?=")
 }
 
 /// Writes back the mirrored headers a redaction changed.
@@ -112,9 +115,46 @@ pub(crate) fn content(headers: &HeaderMap) -> Content {
     }
 }
 
-/// Whether the body is compressed or otherwise encoded.
+/// Whether the body's bytes are not its text: compressed, or in another charset than UTF-8. No policy can read such a body, but its receiver can.
 pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let is_coded = codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+    is_coded || headers.get_all(header::CONTENT_TYPE).iter().any(|value| has_foreign_charset(value.as_bytes()))
+}
+
+fn has_foreign_charset(content_type: &[u8]) -> bool {
+    content_type.split(|byte| *byte == b';').skip(1).any(|parameter| {
+        let mut halves = parameter.splitn(2, |byte| *byte == b'=');
+        let name = halves.next().unwrap_or_default().trim_ascii();
+        let value = halves.next().unwrap_or_default().trim_ascii();
+        let value = value.strip_prefix(b"\"").unwrap_or(value);
+        let value = value.strip_suffix(b"\"").unwrap_or(value);
+        name.eq_ignore_ascii_case(b"charset") && !value.eq_ignore_ascii_case(b"utf-8") && !value.eq_ignore_ascii_case(b"us-ascii")
+    })
+}
+
+/// Whether the body comes in a coding besides `chunked`, which only the connection's two ends could agree on.
+pub(crate) fn has_foreign_transfer_coding(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TRANSFER_ENCODING).iter().any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// How long the server says that it keeps an unused connection (`Keep-Alive: timeout=5`).
+pub(crate) fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout=")?.parse().ok())?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Makes `Content-Length` of an answer say what the body is: `length` where that is known, nothing where it is not. A server that sends
+/// `Transfer-Encoding` with it, or several of them, would otherwise put the client out of step.
+pub(crate) fn settle_length(headers: &mut HeaderMap, length: Option<u64>) {
+    if !headers.contains_key(header::CONTENT_LENGTH) {
+        return;
+    }
+    match length {
+        Some(length) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
+        None => drop(headers.remove(header::CONTENT_LENGTH)),
+    }
 }
 
 #[cfg(test)]
@@ -161,7 +201,7 @@ mod tests {
     #[test]
     fn mirrored_headers_decode_and_encode() {
         let headers = map(&[("mcp-name", "=?base64?w6k=?="), ("mcp-param-city", "Oslo"), ("x-other", "1")]);
-        let mut found = mirrored(&headers);
+        let mut found = mirrored(&headers).unwrap();
         found.sort_by(|one, other| one.name.cmp(&other.name));
         assert_eq!(found[0], MirroredHeader { name: "mcp-name".into(), value: "é".into() });
         assert_eq!(found[1], MirroredHeader { name: "mcp-param-city".into(), value: "Oslo".into() });
@@ -169,6 +209,34 @@ mod tests {
         write_mirrored(&mut written, &found).unwrap();
         assert_eq!(written["mcp-name"], "=?base64?w6k=?=");
         assert_eq!(written["mcp-param-city"], "Oslo");
+    }
+
+    #[test]
+    fn a_mirrored_header_that_only_looks_encoded_is_refused() {
+        for value in ["=?base64?QUtJQQ?=", "=?BASE64?QUtJQQ==?=", "=?base64?!?="] {
+            assert_eq!(mirrored(&map(&[("mcp-param-x", value)])), Err(Undecodable), "{value}");
+        }
+    }
+
+    fn check_encoded(fields: &[(&'static str, &'static str)], expected: bool) {
+        assert_eq!(is_encoded(&map(fields)), expected, "{fields:?}");
+    }
+
+    #[test]
+    fn what_no_policy_can_read_is_encoded() {
+        check_encoded(&[("content-encoding", "identity"), ("content-encoding", "gzip")], true);
+        check_encoded(&[("content-encoding", "identity, br")], true);
+        check_encoded(&[("content-encoding", "Identity")], false);
+        check_encoded(&[("content-type", "application/json; charset=utf-16le")], true);
+        check_encoded(&[("content-type", "text/event-stream; x=y; Charset=\"UTF-7\"")], true);
+        check_encoded(&[("content-type", "application/json; charset=\"UTF-8\"")], false);
+        check_encoded(&[], false);
+    }
+
+    #[test]
+    fn a_servers_patience_is_read() {
+        assert_eq!(keep_alive_timeout(&map(&[("keep-alive", "max=3, timeout=5")])), Some(Duration::from_secs(5)));
+        assert_eq!(keep_alive_timeout(&map(&[("keep-alive", "x")])), None);
     }
 
     #[test]

@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use watchgate_hooks::Surface;
-use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome};
+use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
 
 use crate::answer;
 use crate::body::Body;
@@ -29,6 +29,9 @@ use crate::route::route;
 use crate::scan::{Scanned, scan};
 use crate::server::{Server, Shared};
 use crate::upstream_body::UpstreamBody;
+
+/// A connection is given up this long before the server would close it.
+const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
 /// What the request steps hand to `forward`.
 struct Ready {
@@ -48,14 +51,20 @@ enum Next {
 /// Serves one request. Never fails: whatever goes wrong becomes an answer.
 pub(crate) async fn serve(shared: Arc<Shared>, client: Option<SocketAddr>, request: Request<Incoming>) -> Response<Body> {
     let (parts, incoming) = request.into_parts();
-    let Some((index, target)) = route(&shared.config.servers, &parts.uri) else {
-        return no_route(&shared, &parts, client);
-    };
-    let server = shared.servers[index].clone();
+    let routed = route(&shared.config.servers, &parts.uri);
+    let server = routed.as_ref().map_or(&shared.nowhere, |(index, _)| &shared.servers[*index]).clone();
     let mut exchange = Exchange::begin(&shared, &server, &parts, client);
-    let body = match gather(incoming, shared.config.limits.message, shared.config.timeouts.idle).await {
+    if parts.method == Method::CONNECT || headers::has_foreign_transfer_coding(&parts.headers) {
+        return answer_fault(exchange, Fault::Unsupported, None);
+    }
+    let may_discard = !parts.headers.contains_key(header::EXPECT);
+    let body = match gather(incoming, shared.config.limits.message, shared.config.timeouts.idle, may_discard).await {
         Ok(body) => body,
         Err(fault) => return answer_fault(exchange, fault, None),
+    };
+    let Some((_, target)) = routed else {
+        let id = only_request_id(&scan(&body));
+        return answer_fault(exchange, Fault::NoRoute, id.as_ref());
     };
     exchange.note_read(body.len());
     match request_steps(&shared, &mut exchange, Ready { parts, body, target }).await {
@@ -64,13 +73,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, client: Option<SocketAddr>, reque
     }
 }
 
-/// No server is mounted here: no exchange of a server, so nothing is counted under a server's name.
-fn no_route(shared: &Shared, parts: &Parts, client: Option<SocketAddr>) -> Response<Body> {
-    let error_id = ErrorId::next();
-    let mounts: Vec<&str> = shared.config.servers.iter().map(|server| server.name.as_str()).collect();
-    // The path is the client's text: it may hold anything, so it is not logged.
-    tracing::warn!(method = %parts.method, client = ?client, ?mounts, error_id = error_id.as_str(), "no server is mounted at the requested path");
-    Fault::NoRoute.response(None, &error_id)
+/// The id of a body that is one request.
+fn only_request_id(scanned: &Scanned) -> Option<RequestId> {
+    match scanned.envelopes.as_slice() {
+        [only] if !scanned.is_batch && only.kind == MessageKind::Request => only.id.clone(),
+        _ => None,
+    }
 }
 
 /// `inspect` and `redact` of the request.
@@ -78,18 +86,29 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
     let hooks = shared.hooks.load_full();
     let scanned = if ready.body.is_empty() { Scanned { envelopes: Vec::new(), is_batch: false } } else { scan(&ready.body) };
     if !hooks.missing_required.is_empty() {
-        let id = scanned.envelopes.first().filter(|_| !scanned.is_batch).and_then(|envelope| envelope.id.clone());
-        note_client_messages(exchange, scanned, None);
+        let id = only_request_id(&scanned);
+        note_client_requests(exchange, scanned);
         return Next::Answer(fault_response(exchange, Fault::PluginMissing, id.as_ref()));
     }
-    if ready.body.is_empty() || hooks.redaction.is_empty() {
+    if !hooks.redaction.wants(Surface::Wire, Direction::ClientToServer, None, None) {
         let text = shared.hooks.keeps_text().then(|| kept_text(&ready.body));
         note_client_messages(exchange, scanned, text);
         return Next::Forward(ready);
     }
-    if headers::is_encoded(&ready.parts.headers) && hooks.redaction.wants(Surface::Wire, Direction::ClientToServer, None, None) {
-        // A compressed body hides from every policy what it says.
-        return Next::Answer(fault_response(exchange, Fault::DeniedRequest, None));
+    let mirrored = headers::mirrored(&ready.parts.headers);
+    // A body in another coding or charset hides from every policy what it says, and so does a header that does not decode. Headers
+    // that mirror one message say nothing sensible of a batch.
+    let is_readable = ready.body.is_empty() || !headers::is_encoded(&ready.parts.headers);
+    let mirrored = match mirrored {
+        Ok(mirrored) if is_readable && (mirrored.is_empty() || !scanned.is_batch) => mirrored,
+        _ => {
+            let id = only_request_id(&scanned);
+            note_client_requests(exchange, scanned);
+            return Next::Answer(fault_response(exchange, Fault::DeniedRequest, id.as_ref()));
+        }
+    };
+    if ready.body.is_empty() && mirrored.is_empty() {
+        return Next::Forward(ready);
     }
     let subject = Subject {
         body: ready.body.clone(),
@@ -97,7 +116,7 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
         server: exchange.server.name.clone(),
         items: scanned.envelopes.iter().map(|envelope| client_item(envelope, exchange)).collect(),
         is_batch: scanned.is_batch,
-        headers: headers::mirrored(&ready.parts.headers),
+        headers: mirrored,
     };
     let redacted = if subject.is_wanted(&hooks) {
         let begun = Instant::now();
@@ -115,7 +134,7 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
         }
         Redacted::Changed(body, headers) => {
             if headers.is_some_and(|headers| headers::write_mirrored(&mut ready.parts.headers, &headers).is_err()) {
-                note_client_messages(exchange, scanned, None);
+                note_client_requests(exchange, scanned);
                 return Next::Answer(fault_response(exchange, Fault::DeniedRequest, None));
             }
             let text = shared.hooks.keeps_text().then(|| kept_text(&body));
@@ -147,6 +166,13 @@ fn note_client_messages(exchange: &mut Exchange, scanned: Scanned, text: Option<
     }
 }
 
+/// Notes requests and notifications that go no further; answers to the server leave its requests open.
+fn note_client_requests(exchange: &mut Exchange, scanned: Scanned) {
+    for envelope in scanned.envelopes.into_iter().filter(|envelope| !envelope.is_answer()) {
+        exchange.client_message(envelope, None);
+    }
+}
+
 /// The client's rows of the table of denials (`docs/life-of-a-request.md`).
 fn deny_request(exchange: &mut Exchange, scanned: Scanned, mut ready: Ready, error_id: &ErrorId) -> Next {
     let is_batch = scanned.is_batch;
@@ -156,25 +182,18 @@ fn deny_request(exchange: &mut Exchange, scanned: Scanned, mut ready: Ready, err
     }
     let mut to_client = Vec::new();
     let mut to_server = Vec::new();
-    let mut envelopes = Vec::new();
-    for envelope in scanned.envelopes {
+    for envelope in &scanned.envelopes {
         match envelope.kind {
             MessageKind::Request => to_client.push(fault::denial(envelope.id.as_ref(), error_id)),
             MessageKind::Result | MessageKind::Error => {
-                to_server.push((envelope.id.clone(), fault::denial(envelope.id.as_ref(), error_id)))
+                exchange.deny_client_answer(envelope.id.as_ref());
+                to_server.push((envelope.id.clone(), fault::denial(envelope.id.as_ref(), error_id)));
             }
             MessageKind::Notification | MessageKind::Invalid => {}
         }
-        envelopes.push(envelope);
     }
-    let ids: Vec<_> = envelopes.iter().map(|envelope| (envelope.kind, envelope.id.clone())).collect();
-    for envelope in envelopes {
-        exchange.client_message(envelope, None);
-    }
-    exchange.note_denied_by_itself(error_id);
-    for (_, id) in ids.iter().filter(|(kind, _)| *kind == MessageKind::Request) {
-        exchange.note_denied(id.as_ref(), error_id);
-    }
+    note_client_requests(exchange, scanned);
+    exchange.deny_all(error_id);
     if to_client.is_empty() && !to_server.is_empty() {
         let bodies: Vec<Vec<u8>> = to_server.into_iter().map(|(_, body)| body).collect();
         ready.body = if is_batch { join_array(&bodies) } else { bodies.concat() }.into();
@@ -205,17 +224,26 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
         [only] => only.id.clone(),
         _ => None,
     };
-    // Only a session can bring requests of the server, which may have to be refused later.
-    let may_be_asked =
-        exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize"));
+    // Only a session can bring requests of the server, and only a policy can have them refused.
+    let may_be_asked = shared.config.expects_policies
+        && (exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));
     let credentials = may_be_asked.then(|| Credentials::capture(&ready.target, &ready.parts.headers));
-    let is_head = ready.parts.method == http::Method::HEAD;
+    let is_head = ready.parts.method == Method::HEAD;
     let request = upstream_request(shared, server, ready);
     exchange.note_forwarded();
     match forward(shared, server, request).await {
         Err(fault) => answer_fault(exchange, fault, id.as_ref()),
-        Ok((response, connection)) => {
+        Ok((response, mut connection)) => {
             let (mut parts, incoming) = response.into_parts();
+            if parts.status.is_informational() {
+                // Nobody asked for 101, and hyper deals with the others.
+                return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());
+            }
+            // The version and the length are this connection's, not the server's.
+            parts.version = Version::HTTP_11;
+            if let Some(limit) = headers::keep_alive_timeout(&parts.headers) {
+                connection.idle_limit = limit.saturating_sub(KEEP_ALIVE_MARGIN);
+            }
             headers::remove_hop_by_hop(&mut parts.headers);
             exchange.status = parts.status.as_u16();
             exchange.note_session(&parts.headers);
@@ -234,14 +262,16 @@ fn upstream_request(shared: &Shared, server: &Server, ready: Ready) -> Request<F
     let Parts { method, mut headers, .. } = ready.parts;
     headers::remove_hop_by_hop(&mut headers);
     // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more.
-    headers::rewrite_length(&mut headers, ready.body.len());
+    headers::settle_length(&mut headers, Some(ready.body.len() as u64));
     headers.remove(header::EXPECT);
     if !headers.contains_key(header::HOST) {
         headers.insert(header::HOST, server.host.clone());
     }
-    if !shared.hooks.load().redaction.is_empty() {
-        // What a policy must read may not come compressed.
+    if shared.config.expects_policies {
+        // What a policy must read may come neither compressed nor in parts. Asked for always, because a policy may come before the answer does.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
     }
     let mut request = Request::new(Full::new(ready.body));
     *request.method_mut() = method;
@@ -251,7 +281,7 @@ fn upstream_request(shared: &Shared, server: &Server, ready: Ready) -> Request<F
 }
 
 /// Notes a fault of the gateway and makes its answer.
-pub(crate) fn fault_response(exchange: &mut Exchange, fault: Fault, id: Option<&watchgate_mcp::RequestId>) -> Response<Body> {
+pub(crate) fn fault_response(exchange: &mut Exchange, fault: Fault, id: Option<&RequestId>) -> Response<Body> {
     let error_id = ErrorId::next();
     tracing::warn!(
         server = %exchange.server.name, reason = fault.reason(), status = fault.status().as_u16(), error_id = error_id.as_str(),
@@ -262,7 +292,7 @@ pub(crate) fn fault_response(exchange: &mut Exchange, fault: Fault, id: Option<&
 }
 
 /// Ends an exchange with a fault.
-pub(crate) fn answer_fault(mut exchange: Box<Exchange>, fault: Fault, id: Option<&watchgate_mcp::RequestId>) -> Response<Body> {
+pub(crate) fn answer_fault(mut exchange: Box<Exchange>, fault: Fault, id: Option<&RequestId>) -> Response<Body> {
     let response = fault_response(&mut exchange, fault, id);
     finish_with(exchange, response)
 }

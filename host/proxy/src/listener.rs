@@ -9,16 +9,19 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::life::serve;
-use crate::server::{Phase, Shared};
+use crate::server::{Phase, REFUSALS_AT_ONCE, Shared};
 
 /// Accepting fails for a moment when descriptors run out; trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A client that is gone without a word is noticed after about this long and a few probes.
+const CLIENT_KEEPALIVE: Duration = Duration::from_secs(60);
 /// After streams were told to end, connections get this long to write their last bytes.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 /// Twice what browsers and SDKs send at most; hyper's own default for the sum of header bytes applies on top.
@@ -71,6 +74,8 @@ async fn drain(shared: &Shared, mut connections: JoinSet<()>) {
     shared.phase.send_replace(Phase::Draining);
     let all = async { while connections.join_next().await.is_some() {} };
     let finished = timeout(shared.config.timeouts.drain, all).await.is_ok();
+    // Refusals under way are the last words in sessions that have just ended.
+    let _ = timeout(LAST_BYTES, shared.refusals.acquire_many(REFUSALS_AT_ONCE)).await;
     shared.phase.send_replace(Phase::EndStreams);
     if !finished {
         let rest = async { while connections.join_next().await.is_some() {} };
@@ -81,10 +86,20 @@ async fn drain(shared: &Shared, mut connections: JoinSet<()>) {
     }
 }
 
+/// Has the kernel give up on a client that takes no bytes for `idle`, or is gone without a word. The proxy itself would wait for ever: while bytes
+/// cannot be written, hyper does not ask the body for more, and no timer of the body runs.
+fn guard_against_silence(stream: &TcpStream, idle: Duration) {
+    let socket = SockRef::from(stream);
+    // Refinements too: where they cannot be had, such a client holds its connection until it closes it.
+    let _ = socket.set_tcp_user_timeout(Some(idle));
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(CLIENT_KEEPALIVE));
+}
+
 async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, client: SocketAddr) {
     let _open = shared.telemetry.connection_opened();
     // A refinement: without it small events may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
+    guard_against_silence(&stream, shared.config.timeouts.idle);
     let service = service_fn(|request| {
         let exchange = serve(shared.clone(), Some(client), request);
         async move { Ok::<_, Infallible>(exchange.await) }

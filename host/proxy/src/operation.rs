@@ -16,6 +16,8 @@ pub(crate) const TEXT_CAP: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct OpenOperation {
     pub(crate) direction: Direction,
+    /// Whether it waits for an answer. An id that is too long or too large to be kept is `None` all the same.
+    pub(crate) is_request: bool,
     pub(crate) id: Option<RequestId>,
     pub(crate) method: MethodText,
     pub(crate) name: Option<Box<str>>,
@@ -57,6 +59,7 @@ impl OpenOperation {
         }
         Some(Self {
             direction,
+            is_request,
             id: if is_request { envelope.id } else { None },
             method: envelope.method?,
             name: envelope.name,
@@ -95,7 +98,7 @@ impl OpenOperation {
     pub(crate) fn finish(self, shared: &Shared, server: &Server, protocol_version: Option<&'static str>, ending: Ending<'_>) {
         let duration = self.started.elapsed();
         let kind = self.name_kind();
-        if let (Outcome::Ok | Outcome::ToolError, Some(kind), Some(name), true) =
+        if let (Outcome::Ok, Some(kind), Some(name), true) =
             (ending.outcome, kind, &self.name, ending.answer.is_some_and(|answer| answer.kind == MessageKind::Result))
         {
             server.metrics.learn(kind, name);

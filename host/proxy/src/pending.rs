@@ -109,6 +109,7 @@ mod tests {
     fn operation(id: &str) -> OpenOperation {
         OpenOperation {
             direction: Direction::ServerToClient,
+            is_request: true,
             id: RequestId::from_json(id.as_bytes()),
             method: MethodText::Known("ping"),
             name: None,

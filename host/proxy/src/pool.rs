@@ -43,7 +43,7 @@ impl Pool {
     pub(crate) fn take(&self) -> Option<UpstreamConnection> {
         loop {
             let mut connection = self.idle.lock().pop()?;
-            if connection.idle_since.elapsed() < self.idle_timeout && connection.is_reusable() {
+            if connection.idle_since.elapsed() < connection.idle_limit.min(self.idle_timeout) && connection.is_reusable() {
                 return Some(connection);
             }
         }
@@ -64,11 +64,14 @@ impl Pool {
     /// Drops connections that are too old or were closed by the server. Called every second or so.
     pub(crate) fn sweep(&self) {
         let mut kept = std::mem::take(&mut *self.idle.lock());
-        kept.retain_mut(|connection| connection.idle_since.elapsed() < self.idle_timeout && connection.is_reusable());
+        kept.retain_mut(|connection| {
+            connection.idle_since.elapsed() < connection.idle_limit.min(self.idle_timeout) && connection.is_reusable()
+        });
         if !kept.is_empty() {
             // Oldest first, as before; those put back meanwhile are younger.
             let mut idle = self.idle.lock();
             kept.append(&mut idle);
+            kept.truncate(self.max_idle);
             *idle = kept;
         }
     }

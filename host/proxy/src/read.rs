@@ -15,13 +15,20 @@ use crate::patience::Patience;
 /// answer, and closing on it resets the connection under its feet.
 const DISCARD_FACTOR: usize = 4;
 
+/// And for at most this long in all.
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
 /// Gathers a request body. One that comes in one piece is not copied.
-pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration) -> Result<Bytes, Fault> {
+///
+/// `may_discard`: whether the rest of a body over the cap is read and thrown away; not for a client that waits to be told to send it.
+pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration, may_discard: bool) -> Result<Bytes, Fault> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
     if body.size_hint().lower() > cap as u64 {
-        discard(&mut body, cap, idle).await;
+        if may_discard {
+            discard(&mut body, cap).await;
+        }
         return Err(Fault::TooLarge);
     }
     let mut patience = Patience::new(idle);
@@ -33,7 +40,7 @@ pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration) -> Re
     loop {
         if gathered.len() > cap {
             drop(gathered);
-            discard(&mut body, cap, idle).await;
+            discard(&mut body, cap).await;
             return Err(Fault::TooLarge);
         }
         match next_piece(&mut body, &mut patience).await? {
@@ -64,13 +71,17 @@ async fn next_piece(body: &mut Incoming, patience: &mut Patience) -> Result<Opti
     }
 }
 
-async fn discard(body: &mut Incoming, cap: usize, idle: Duration) {
-    let mut patience = Patience::new(idle.min(Duration::from_secs(5)));
+async fn discard(body: &mut Incoming, cap: usize) {
+    let mut patience = Patience::new(DISCARD_TIME);
     let mut left = cap.saturating_mul(DISCARD_FACTOR);
-    while let Ok(Some(piece)) = next_piece(body, &mut patience).await {
-        match left.checked_sub(piece.len()) {
-            Some(fewer) => left = fewer,
-            None => return,
+    let discarding = async {
+        while let Ok(Some(piece)) = next_piece(body, &mut patience).await {
+            match left.checked_sub(piece.len()) {
+                Some(fewer) => left = fewer,
+                None => return,
+            }
         }
-    }
+    };
+    // However it ends, the answer is the same.
+    let _ = tokio::time::timeout(DISCARD_TIME, discarding).await;
 }

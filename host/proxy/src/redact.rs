@@ -34,6 +34,8 @@ impl Item {
     pub(crate) fn new(envelope: &Envelope, asked: Option<(Box<str>, Option<Box<str>>)>) -> Self {
         let (method, name) = match asked {
             Some((method, name)) => (Some(method), name),
+            // Servers may read another of several equal keys than the scanner: what it is, is not known.
+            None if envelope.is_ambiguous => (None, None),
             None => (envelope.method_str().map(Into::into), envelope.name.clone()),
         };
         Self { kind: envelope.kind, id: envelope.id.clone(), method, name }

@@ -14,14 +14,11 @@ use watchgate_mcp::{RequestId, header as mcp_header};
 use crate::error_id::ErrorId;
 use crate::fault;
 use crate::forward::forward;
+use crate::headers;
 use crate::server::{Server, Shared};
 
 /// A refusal is not worth waiting longer for.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// What identifies a client to the server, besides its session.
-const KEPT: [HeaderName; 5] =
-    [header::AUTHORIZATION, header::COOKIE, header::HOST, header::ORIGIN, HeaderName::from_static(mcp_header::MCP_PROTOCOL_VERSION)];
 
 /// Enough of a client's request to speak to the server in its name.
 #[derive(Clone)]
@@ -31,13 +28,20 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// From a request about to be forwarded. Values are reference counted, so this copies no text.
+    /// From a request about to be forwarded: all that goes end to end, for who knows which header carries the client's key; but nothing that
+    /// belongs to the message in its body.
     pub(crate) fn capture(target: &PathAndQuery, from: &HeaderMap) -> Self {
-        let mut headers = HeaderMap::with_capacity(8);
-        for name in KEPT.into_iter().chain([HeaderName::from_static(mcp_header::MCP_SESSION_ID)]) {
-            if let Some(value) = from.get(&name) {
-                headers.insert(name, value.clone());
-            }
+        let mut headers = from.clone();
+        headers::remove_hop_by_hop(&mut headers);
+        let is_of_message = |name: &HeaderName| {
+            let text = name.as_str();
+            [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::EXPECT, header::RANGE].contains(name)
+                || [mcp_header::MCP_NAME, mcp_header::MCP_METHOD, mcp_header::LAST_EVENT_ID].contains(&text)
+                || text.starts_with(mcp_header::MCP_PARAM_PREFIX)
+        };
+        let dropped: Vec<HeaderName> = headers.keys().filter(|name| is_of_message(name)).cloned().collect();
+        for name in dropped {
+            headers.remove(name);
         }
         Self { target: target.clone(), headers }
     }
@@ -59,7 +63,7 @@ impl Credentials {
         let (shared, server) = (shared.clone(), server.clone());
         tokio::spawn(async move {
             let sent = tokio::time::timeout(DEADLINE, forward(&shared, &server, request)).await;
-            if !matches!(sent, Ok(Ok(_))) {
+            if !matches!(&sent, Ok(Ok((answer, _))) if answer.status().is_success()) {
                 tracing::warn!(server = %server.name, "the server could not be told that its request was denied");
             }
             drop(permit);

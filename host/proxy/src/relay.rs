@@ -4,7 +4,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Frame, SizeHint};
-use watchgate_mcp::{Envelope, Outcome, Scanner};
+use watchgate_hooks::Surface;
+use watchgate_mcp::{Direction, Envelope, Outcome, Scanner};
 
 use crate::body::Cut;
 use crate::exchange::Exchange;
@@ -18,6 +19,8 @@ pub(crate) struct RelayBody {
     exchange: Box<Exchange>,
     tap: Option<JsonTap>,
     patience: Patience,
+    /// The version of the live set for which it was decided that no policy wants this answer.
+    judged_at: u64,
     is_over: bool,
 }
 
@@ -71,14 +74,26 @@ impl RelayBody {
     /// Begins relaying; the head has been sent on.
     pub(crate) fn new(upstream: UpstreamBody, exchange: Box<Exchange>, tap: Option<JsonTap>) -> Self {
         let patience = Patience::new(exchange.shared.config.timeouts.idle);
-        Self { upstream, exchange, tap, patience, is_over: false }
+        let judged_at = exchange.shared.hooks.version();
+        Self { upstream, exchange, tap, patience, judged_at, is_over: false }
     }
 
     /// See `Body::poll_frame`.
     pub(crate) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if self.is_over {
-            return Poll::Ready(None);
+        loop {
+            if self.is_over {
+                return Poll::Ready(None);
+            }
+            match std::task::ready!(self.poll_piece(context)) {
+                Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+                // Trailers are not passed on; hyper would take them for the end and drop what comes with it.
+                Some(Ok(_)) => {}
+                other => return Poll::Ready(other),
+            }
         }
+    }
+
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.upstream.poll_frame(context) {
             Poll::Pending => match self.patience.poll_over(context) {
                 Poll::Pending => Poll::Pending,
@@ -91,6 +106,9 @@ impl RelayBody {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.note_progress();
+                if self.is_wanted_now() {
+                    return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late))));
+                }
                 if let Some(bytes) = frame.data_ref() {
                     self.exchange.response_bytes += bytes.len() as u64;
                     if let Some(tap) = &mut self.tap {
@@ -104,6 +122,20 @@ impl RelayBody {
                 Poll::Ready(Some(Ok(frame)))
             }
         }
+    }
+
+    /// Whether a policy that wants this answer has come since its head was passed. A JSON document that had begun to pass before goes on: it is one
+    /// message, and older than the policy. Everything else could go on for hours, so it is cut. So is all of it when a required policy is gone.
+    fn is_wanted_now(&mut self) -> bool {
+        let hooks = &self.exchange.shared.hooks;
+        if hooks.version() == self.judged_at {
+            return false;
+        }
+        self.judged_at = hooks.version();
+        let live = hooks.load();
+        let is_wanted = live.redaction.wants(Surface::Wire, Direction::ServerToClient, None, None);
+        let is_old_message = self.tap.is_some() && self.exchange.response_bytes > 0;
+        !live.missing_required.is_empty() || (is_wanted && !is_old_message)
     }
 
     fn end(&mut self) {

@@ -29,10 +29,17 @@ fn below<'a>(path: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn mounted(server: &ServerConfig, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
-    // `/NAME/` alone means the URL that was configured: what users paste into a client.
-    let rest = if rest == "/" && !server.path.is_empty() { "" } else { rest };
-    let mut path = String::with_capacity(server.path.len() + rest.len() + query.map_or(0, |query| query.len() + 1) + 1);
-    path.push_str(&server.path);
+    // Below a mount is below its URL: a server that resolved these would be asked for what lies beside it.
+    if rest.split('/').any(|segment| matches!(segment, "." | "..") || is_encoded_dots(segment)) {
+        return None;
+    }
+    // `/NAME/` alone means the URL that was configured, as it was written: what users paste into a client.
+    let (base, rest) = match rest {
+        "" | "/" => (server.path.as_str(), if server.path.is_empty() { rest } else { "" }),
+        rest => (server.path.trim_end_matches('/'), rest),
+    };
+    let mut path = String::with_capacity(base.len() + rest.len() + query.map_or(0, |query| query.len() + 1) + 1);
+    path.push_str(base);
     path.push_str(rest);
     if path.is_empty() {
         path.push('/');
@@ -42,6 +49,11 @@ fn mounted(server: &ServerConfig, rest: &str, query: Option<&str>) -> Option<Pat
         path.push_str(query);
     }
     PathAndQuery::from_maybe_shared(bytes::Bytes::from(path)).ok()
+}
+
+/// `.` and `..` with any dot written as `%2e`.
+fn is_encoded_dots(segment: &str) -> bool {
+    segment.len() <= 6 && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
 #[cfg(test)]
@@ -75,6 +87,11 @@ mod tests {
         check(&servers, "/ab/mcp", Some((1, "/mcp")));
         check(&servers, "/ab", Some((1, "/")));
         check(&servers, "/ab/", Some((1, "/")));
+        check(&servers, "/a/../../x", None);
+        check(&servers, "/a/x/%2E%2e/y", None);
+        check(&servers, "/a/x...y/..z", Some((0, "/mcp/x...y/..z")));
+        check(&[server("a", "/mcp/", Mount::Prefix)], "/a/", Some((0, "/mcp/")));
+        check(&[server("a", "/mcp/", Mount::Prefix)], "/a/x", Some((0, "/mcp/x")));
         check(&servers, "/abc", None);
         check(&servers, "/", None);
         check(&servers, "//a/", None);

@@ -3,7 +3,7 @@
 use watchgate_mcp::{Envelope, MessageKind, ScanEnd, Scanner};
 
 /// Envelopes kept of one body. A batch beyond this is treated as opaque, so that no element of it goes unseen.
-const MAX_ELEMENTS: usize = 4096;
+pub(crate) const MAX_ELEMENTS: usize = 256;
 
 /// What a body holds.
 pub(crate) struct Scanned {

@@ -10,7 +10,7 @@ use watchgate_hooks::LiveHooks;
 use watchgate_mcp::Outcome;
 use watchgate_telemetry::{ServerMetrics, Telemetry, UpstreamConnected};
 
-use crate::config::{ProxyConfig, ServerConfig};
+use crate::config::{Mount, ProxyConfig, ServerConfig};
 use crate::fault::Fault;
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::{PendingOperations, SessionKey};
@@ -18,7 +18,10 @@ use crate::pool::{ConnectError, Pool, connect};
 use crate::upstream_connection::UpstreamConnection;
 
 /// Refusals sent to servers at once, process-wide; further ones are given up.
-const REFUSALS_AT_ONCE: usize = 64;
+pub(crate) const REFUSALS_AT_ONCE: u32 = 64;
+
+/// The `server` label of exchanges that are routed nowhere.
+const NOWHERE: &str = "_other";
 
 /// One configured server at run time.
 pub(crate) struct Server {
@@ -46,6 +49,8 @@ pub(crate) enum Phase {
 pub(crate) struct Shared {
     pub(crate) config: ProxyConfig,
     pub(crate) servers: Vec<Arc<Server>>,
+    /// Stands for the server in exchanges that are routed nowhere; nothing is ever sent to it.
+    pub(crate) nowhere: Arc<Server>,
     pub(crate) hooks: Arc<LiveHooks>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) pending: PendingOperations,
@@ -64,26 +69,36 @@ impl Shared {
         hooks: Arc<LiveHooks>,
         telemetry: Arc<Telemetry>,
     ) -> Result<Self, http::header::InvalidHeaderValue> {
-        let mut servers = Vec::with_capacity(config.servers.len());
-        for (index, server) in config.servers.iter().enumerate() {
-            servers.push(Arc::new(Server {
+        let build = |index, server: &ServerConfig| -> Result<_, http::header::InvalidHeaderValue> {
+            Ok(Arc::new(Server {
                 index,
                 name: server.name.as_str().into(),
                 metrics: telemetry.server(&server.name),
                 pool: Pool::new(config.limits.idle_connections, config.timeouts.pool_idle),
                 host: HeaderValue::from_str(&server.authority)?,
                 config: server.clone(),
-            }));
-        }
+            }))
+        };
+        let servers = config.servers.iter().enumerate().map(|(index, server)| build(index, server)).collect::<Result<Vec<_>, _>>()?;
+        let nowhere = ServerConfig {
+            name: NOWHERE.to_owned(),
+            authority: NOWHERE.to_owned(),
+            host: NOWHERE.to_owned(),
+            port: 0,
+            path: String::new(),
+            mount: Mount::Prefix,
+        };
+        let nowhere = build(usize::MAX, &nowhere)?;
         let pending = PendingOperations::new(config.limits.pending_operations, config.timeouts.pending);
         Ok(Self {
             config,
             servers,
+            nowhere,
             hooks,
             telemetry,
             pending,
             phase: watch::Sender::new(Phase::Serving),
-            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE as usize)),
             session_keys: RandomState::new(),
         })
     }
@@ -105,7 +120,9 @@ impl Shared {
     }
 
     /// Remembers an operation that is answered elsewhere, and ends those it pushed out.
-    pub(crate) fn remember(&self, session: SessionKey, operation: OpenOperation) {
+    pub(crate) fn remember(&self, session: SessionKey, mut operation: OpenOperation) {
+        // Ten thousand texts would be half a gigabyte.
+        operation.text = None;
         self.abandon(self.pending.insert(session, operation, std::time::Instant::now()));
     }
 

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -23,8 +23,8 @@ type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
 pub(crate) struct UpstreamConnection {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Pin<Box<Driver>>,
-    /// Whether an exchange has been sent on it: a failure on a used one may be the server closing an idle connection.
-    pub(crate) used: bool,
+    /// How long the server keeps it when it is not used, as far as it said so.
+    pub(crate) idle_limit: Duration,
     /// When it was last put into the pool.
     pub(crate) idle_since: Instant,
 }
@@ -41,12 +41,11 @@ impl UpstreamConnection {
     /// Begins HTTP on a fresh TCP connection.
     pub(crate) async fn open(stream: TcpStream) -> hyper::Result<Self> {
         let (sender, driver) = http1::Builder::new().max_headers(256).handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, driver: Box::pin(driver), used: false, idle_since: Instant::now() })
+        Ok(Self { sender, driver: Box::pin(driver), idle_limit: Duration::MAX, idle_since: Instant::now() })
     }
 
     /// Sends a request and waits for the head of its response.
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendFailure> {
-        self.used = true;
         let Self { sender, driver, .. } = self;
         let mut response = std::pin::pin!(sender.try_send_request(request));
         let mut driver_done = false;

@@ -174,3 +174,41 @@ fn a_compressed_answer_that_must_be_read_is_denied() {
     assert_eq!(reply.status(), 502);
     assert_eq!(upstream.requests()[0].head.header("accept-encoding"), Some("identity"));
 }
+
+#[test]
+fn what_no_policy_can_read_is_denied() {
+    let upstream = answering("{}", false);
+    let rig = Rig::before(&upstream.url());
+    let request = call(&json!(1), "fine");
+    for header in [("Content-Encoding", "identity, gzip"), ("Mcp-Param-Key", "=?base64?QUtJQQ?="), ("Mcp-Param-Key", "=?BASE64?QUtJQQ==?=")]
+    {
+        let reply = rig.post_with(&[header], &request);
+        assert_eq!(reply.status(), 403, "{header:?}");
+        check_error(&reply.json().unwrap(), &json!(1));
+    }
+    assert_eq!(rig.post_with(&[("Mcp-Param-Key", "x")], &format!("[{request}]")).status(), 403);
+    assert!(upstream.requests().is_empty());
+
+    let upstream = Scripted::start(|exchange| exchange.respond(200, &[("Content-Type", "application/json; charset=utf-16le")], b"{}"));
+    assert_eq!(Rig::before(&upstream.url()).post(&request).status(), 502);
+}
+
+#[test]
+fn denied_messages_are_counted_as_denied() {
+    let upstream = answering("{}", false);
+    let rig = Rig::before(&upstream.url());
+    rig.post(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"message":"DENY"}}"#);
+    let counted = rig.telemetry.render_prometheus();
+    let line = counted.lines().find(|line| line.starts_with("mcp_server_operation_duration_seconds_count") && line.contains("progress"));
+    assert!(line.unwrap().contains("outcome=\"denied\""), "{line:?}");
+}
+
+#[test]
+fn a_path_of_no_server_is_answered_and_counted() {
+    let upstream = answering("{}", false);
+    let rig = Rig::bare(&upstream.url());
+    let mut connection = watchgate_tests::Connection::open(rig.address).unwrap();
+    connection.send(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n").unwrap();
+    assert_eq!(connection.reply().unwrap().status(), 501);
+    assert!(upstream.requests().is_empty());
+}

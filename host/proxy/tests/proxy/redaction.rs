@@ -97,3 +97,83 @@ fn a_required_plugin_that_is_missing_means_503_with_the_id() {
     assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(1), &json!(-31005)));
     assert!(upstream.requests().is_empty());
 }
+
+#[test]
+fn a_required_policy_that_goes_ends_even_an_idle_stream() {
+    let opened = Gate::default();
+    let upstream = Scripted::start({
+        let opened = opened.clone();
+        move |exchange| {
+            exchange.event_stream()?;
+            exchange.chunk("data: {\"n\":1}\n\n")?;
+            opened.open();
+            exchange.client_left().map(drop)
+        }
+    });
+    let rig = Rig::before(&upstream.url());
+    let mut client = rig.open(&[], CALL);
+    client.head().unwrap();
+    client.body_until("\n\n").unwrap();
+    opened.wait("the stream is open");
+    rig.live.swap(watchgate_hooks::HookSet { missing_required: vec!["p".into()], ..watchgate_hooks::HookSet::empty() });
+    assert!(client.body().is_err(), "a regular end would hide the cut");
+}
+
+#[test]
+fn an_answer_whose_head_passed_before_the_policy_came_does_not_pass_unseen() {
+    let policy_is_live = Gate::default();
+    let upstream = Scripted::start({
+        let gate = policy_is_live.clone();
+        move |exchange| {
+            exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n")?;
+            gate.wait("the policy is live");
+            exchange.write(b"{\"n\":\"SECRET")?;
+            exchange.client_left().map(drop)
+        }
+    });
+    let rig = Rig::bare(&upstream.url());
+    let mut client = rig.open(&[], CALL);
+    client.head().unwrap();
+    rig.go_live();
+    policy_is_live.open();
+    assert!(client.body().is_err());
+}
+
+#[test]
+fn a_keep_alive_line_does_not_hide_where_events_begin() {
+    let policy_is_live = Gate::default();
+    let upstream = Scripted::start({
+        let gate = policy_is_live.clone();
+        move |exchange| {
+            exchange.event_stream()?;
+            exchange.chunk(": ping\n")?;
+            gate.wait("the policy is live");
+            exchange.chunk("data: {\"n\":\"SECRET\"}\n\n")?;
+            exchange.end()
+        }
+    });
+    let rig = Rig::bare(&upstream.url());
+    let mut client = rig.open(&[], CALL);
+    client.head().unwrap();
+    client.body_until("\n").unwrap();
+    rig.go_live();
+    policy_is_live.open();
+    assert_eq!(String::from_utf8(client.body().unwrap()).unwrap(), "data: {\"n\":\"***\"}\n\n");
+}
+
+#[test]
+fn the_length_of_an_answer_is_its_own_whatever_the_server_said() {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   1b\r\n{\"jsonrpc\":\"2.0\",\"id\":1,\"re\r\n15\r\nsult\":{\"text\":\"abc\"}}\r\n0\r\n\r\n";
+    for with_policy in [false, true] {
+        let upstream = Scripted::start(move |exchange| {
+            exchange.write(answer)?;
+            exchange.client_left().map(drop)
+        });
+        let rig = Rig::bare(&upstream.url());
+        if with_policy {
+            rig.go_live();
+        }
+        assert_eq!(rig.post(CALL).json().unwrap()["result"]["text"], "abc");
+    }
+}

@@ -86,8 +86,12 @@ impl Rig {
         })
         .unwrap();
         let live = Arc::new(LiveHooks::new(HookSet::empty()));
-        let config =
-            ProxyConfig { servers: vec![server], timeouts: Timeouts::default(), limits: Limits { message: 64 << 10, ..Limits::default() } };
+        let config = ProxyConfig {
+            servers: vec![server],
+            timeouts: Timeouts::default(),
+            limits: Limits { message: 64 << 10, ..Limits::default() },
+            expects_policies: true,
+        };
         let proxy = Proxy::new(config, live.clone(), telemetry.clone()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
