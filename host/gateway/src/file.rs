@@ -1,11 +1,11 @@
 //! The configuration file: every key with its place, so that all mistakes are named at once.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
-use watchgate_alerts::AlertsConfig;
+use watchgate_alerts::{AlertsConfig, AlertsConfigError};
 use watchgate_catalog::manifest::{Reader, Section, values};
 use watchgate_health::HealthConfig;
 use watchgate_proxy::{Limits, Mount, ServerConfig, Timeouts};
@@ -72,28 +72,27 @@ pub struct FileSettings {
     pub alerts: AlertsConfig,
 }
 
-/// Reads the file.
-///
-/// # Errors
-/// Every mistake in it, in the order of the lines.
-pub fn read(path: &Path) -> Result<FileSettings, Vec<Complaint>> {
-    let whole = |text: String| vec![Complaint { place: Place::WholeFile(path.to_owned()), text }];
-    let length = std::fs::metadata(path).map_err(|error| whole(format!("cannot be read: {error}")))?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(whole(format!("is larger than {MAX_FILE_BYTES} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    parse(&text, folder).map_err(|complaints| {
-        complaints.into_iter().map(|(line, text)| Complaint { place: Place::File(path.to_owned(), line), text }).collect()
-    })
+/// Reads the file: what could be read, and every mistake in it, in the order of the lines.
+pub fn read(path: &Path) -> (FileSettings, Vec<Complaint>) {
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(text) => return (FileSettings::default(), vec![Complaint { place: Place::WholeFile(path.to_owned()), text }]),
+    };
+    let (settings, complaints) = parse(&text, path.parent().unwrap_or(Path::new("")));
+    let placed = complaints.into_iter().map(|(line, text)| Complaint { place: Place::File(path.to_owned(), line), text });
+    (settings, placed.collect())
 }
 
-/// Reads the text of a file that lies in `folder`.
-///
-/// # Errors
-/// Every mistake, with its line from 1.
-pub fn parse(text: &str, folder: &Path) -> Result<FileSettings, Vec<(usize, String)>> {
+fn read_text(path: &Path) -> Result<String, String> {
+    let length = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(format!("is larger than {MAX_FILE_BYTES} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// Reads the text of a file that lies in `folder`: what could be read, and every mistake with its line from 1.
+pub fn parse(text: &str, folder: &Path) -> (FileSettings, Vec<(usize, String)>) {
     let mut reader = Reader::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -114,11 +113,7 @@ pub fn parse(text: &str, folder: &Path) -> Result<FileSettings, Vec<(usize, Stri
     read_health(root, &mut reader, &mut settings);
     read_alerts(root, &mut reader, &mut settings);
     let complaints = reader.into_complaints();
-    if complaints.is_empty() {
-        Ok(settings)
-    } else {
-        Err(complaints.into_iter().map(|complaint| (complaint.line, complaint.text)).collect())
-    }
+    (settings, complaints.into_iter().map(|complaint| (complaint.line, complaint.text)).collect())
 }
 
 fn servers(root: &DeTable<'_>, reader: &mut Reader<'_>) -> Vec<ServerConfig> {
@@ -184,7 +179,7 @@ fn read_proxy(root: &DeTable<'_>, reader: &mut Reader<'_>, settings: &mut FileSe
 fn read_plugins(root: &DeTable<'_>, reader: &mut Reader<'_>, settings: &mut FileSettings, folder: &Path) {
     let Some(section) = reader.section(root, "plugins", "plugins.") else { return };
     reader.refuse_unknown(section, &PLUGIN_KEYS);
-    settings.plugins = reader.read(section, "folder", text).map(|path| folder.join(path));
+    settings.plugins = reader.read(section, "folder", |value| existing_folder(folder, value));
     settings.cache = reader.read(section, "cache", text).map(|path| folder.join(path));
     settings.required = reader.read(section, "required", values::strings).unwrap_or_default().into_iter().collect();
 }
@@ -216,10 +211,32 @@ fn read_alerts(root: &DeTable<'_>, reader: &mut Reader<'_>, settings: &mut FileS
     alerts.repeat_interval = reader.read(section, "repeat_interval", deadline).unwrap_or(alerts.repeat_interval);
     if let Some(value) = section.table.get("rule") {
         match value.get_ref().as_array() {
-            Some(array) => alerts.rules = array.iter().filter_map(|rule| rules::read(rule, reader)).collect(),
+            Some(array) => {
+                let (places, rules): (Vec<_>, Vec<_>) =
+                    array.iter().filter_map(|rule| Some((rule.span(), rules::read(rule, reader)?))).unzip();
+                alerts.rules = rules;
+                complain_about_rules(alerts, &places, reader);
+            }
             None => reader.complain(value.span(), format!("`alerts.rule` {}", values::wanted("`[[alerts.rule]]` tables", value.get_ref()))),
         }
     }
+}
+
+/// What is wrong with rules that could be read, alone or together, at the place of each.
+fn complain_about_rules(alerts: &AlertsConfig, places: &[Range<usize>], reader: &mut Reader<'_>) {
+    for mistake in alerts.validate().err().unwrap_or_default() {
+        let place = match &mistake {
+            AlertsConfigError::Rule { position, .. } => places.get(position - 1).cloned(),
+            AlertsConfigError::Interval { .. } | AlertsConfigError::TooManyRules(_) => None,
+        };
+        reader.complain(place.unwrap_or(0..0), mistake.to_string());
+    }
+}
+
+/// A folder that is named must exist.
+fn existing_folder(beside: &Path, value: &DeValue<'_>) -> values::Parsed<PathBuf> {
+    let path = beside.join(text(value)?);
+    if path.is_dir() { Ok(path) } else { Err(format!("names no folder: {}; create it or name another", path.display())) }
 }
 
 /// A text.
@@ -253,7 +270,7 @@ mod tests {
     use super::*;
 
     fn check_refused(text: &str, expected: &[(usize, &str)]) {
-        let complaints = parse(text, Path::new("")).unwrap_err();
+        let (_, complaints) = parse(text, Path::new(""));
         assert_eq!(complaints.len(), expected.len(), "{complaints:?}");
         for ((line, text), (expected_line, part)) in complaints.iter().zip(expected) {
             assert!(line == expected_line && text.contains(part), "{line}: {text}");
@@ -268,6 +285,8 @@ mod tests {
             &[(1, "HOST:PORT"), (3, "`proxy.head_timeout` must be a duration"), (4, "did you mean `proxy.idle_timeout`"), (6, "http://")],
         );
         check_refused("[servers.a]\n[alerts]\nrule = 3\n", &[(1, "has no `url`"), (3, "[[alerts.rule]]")]);
+        let rule = "[[alerts.rule]]\nname = \"r\"\nmetric = \"up\"\nop = \">\"\nthreshold = 1\n";
+        check_refused(&format!("[plugins]\nfolder = \"none\"\n{rule}{rule}"), &[(2, "names no folder"), (8, "used by an earlier rule")]);
         check_refused("[logs]\nlevel = \"loud\"\n[logs\n", &[(2, "error, warn, info"), (3, "")]);
     }
 
@@ -297,12 +316,15 @@ threshold = 0.1
 for = "30s"
 severity = "warning"
 "#;
-        let settings = parse(text, Path::new("/etc/watchgate")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("p")).unwrap();
+        let (settings, complaints) = parse(text, folder.path());
+        assert_eq!(complaints, []);
         assert_eq!(settings.listen.as_deref(), Some("0.0.0.0:1"));
         assert_eq!(settings.servers.iter().map(|server| &*server.name).collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!(settings.timeouts.drain, Duration::from_secs(3));
         assert_eq!(settings.limits.message, 1 << 20);
-        assert_eq!(settings.plugins, Some(PathBuf::from("/etc/watchgate/p")));
+        assert_eq!(settings.plugins, Some(folder.path().join("p")));
         assert_eq!(settings.alerts.rules.len(), 1);
     }
 }

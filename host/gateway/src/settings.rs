@@ -70,10 +70,9 @@ pub fn load(arguments: &RunArguments) -> Result<Settings, Vec<Complaint>> {
     let mut complaints = Vec::new();
     let file = match arguments.config.as_deref().map(file::read) {
         None => FileSettings::default(),
-        Some(Ok(file)) => file,
-        Some(Err(mistakes)) => {
+        Some((file, mistakes)) => {
             complaints.extend(mistakes);
-            FileSettings::default()
+            file
         }
     };
     let file_is_sound = complaints.is_empty();
@@ -85,7 +84,7 @@ pub fn load(arguments: &RunArguments) -> Result<Settings, Vec<Complaint>> {
         admin: address("--admin", arguments.admin.as_ref(), file.admin, "127.0.0.1:9090", &mut complaints),
         admin_token: std::env::var(TOKEN_VARIABLE).ok().and_then(|token| Secret::new(&token)),
         proxy: ProxyConfig { servers, timeouts: file.timeouts, limits: file.limits, expects_policies: false },
-        plugins: plugin_folder(arguments.plugins.as_deref(), file.plugins.as_deref(), &mut complaints),
+        plugins: plugin_folder(arguments.plugins.as_deref(), file.plugins, &mut complaints),
         required: [file.required, arguments.require.clone()].concat(),
         cache: cache(file.cache),
         log_level: choice("--log-level", arguments.log_level.as_deref(), file.log_level, &LEVELS, "info", &mut complaints),
@@ -99,8 +98,14 @@ pub fn load(arguments: &RunArguments) -> Result<Settings, Vec<Complaint>> {
         alerts: file.alerts,
     };
     settings.proxy.expects_policies = settings.plugins.is_some() || !settings.required.is_empty();
-    if let Err(mistakes) = settings.alerts.validate() {
-        complaints.extend(mistakes.into_iter().map(|mistake| Complaint::together(mistake.to_string())));
+    if settings.admin_token.is_none() && !is_loopback(&settings.admin) {
+        complaints.push(Complaint::flag(
+            "--admin",
+            format!(
+                "{} can be reached from other machines: set {TOKEN_VARIABLE} in the environment, or listen on 127.0.0.1",
+                settings.admin
+            ),
+        ));
     }
     if complaints.is_empty() { Ok(settings) } else { Err(complaints) }
 }
@@ -165,19 +170,23 @@ fn choice(
     }
 }
 
-/// A folder that is named must exist; the default one need not.
-fn plugin_folder(flag: Option<&Path>, file: Option<&Path>, complaints: &mut Vec<Complaint>) -> Option<PathBuf> {
-    let default = Path::new(DEFAULT_PLUGINS);
-    let named = flag.map(|path| (path, "--plugins")).or(file.map(|path| (path, "plugins.folder")));
-    match named {
-        None => default.is_dir().then(|| default.to_owned()),
-        Some((path, place)) => {
-            if !path.is_dir() {
-                complaints.push(Complaint::flag(place, format!("{} is not a folder; create it or name another", path.display())));
-            }
-            Some(path.to_owned())
+/// A folder that a flag names must exist, as must one that the file names (which was checked there); the default one need not.
+fn plugin_folder(flag: Option<&Path>, file: Option<PathBuf>, complaints: &mut Vec<Complaint>) -> Option<PathBuf> {
+    if let Some(path) = flag {
+        if !path.is_dir() {
+            complaints.push(Complaint::flag("--plugins", format!("{} is not a folder; create it or name another", path.display())));
         }
+        return Some(path.to_owned());
     }
+    let default = Path::new(DEFAULT_PLUGINS);
+    file.or_else(|| default.is_dir().then(|| default.to_owned()))
+}
+
+/// Whether only this machine can reach an address. A name is trusted to be what `localhost` says.
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn cache(named: Option<PathBuf>) -> Cache {

@@ -12,6 +12,7 @@ use watchgate_telemetry::{AccessLine, ErrorType, ExchangeFinished, HttpMethod, I
 
 use crate::error_id::ErrorId;
 use crate::fault::Fault;
+use crate::line_facts::LineFacts;
 use crate::operation::{Ending, OpenOperation, outcome_of};
 use crate::pending::SessionKey;
 use crate::scan::MAX_ELEMENTS;
@@ -40,19 +41,6 @@ pub(crate) struct Exchange {
     is_stream: bool,
     finished: bool,
     _in_flight: InFlightGuard,
-}
-
-/// What the access line says of the messages: the first operation's method and name, the last error.
-#[derive(Default)]
-struct LineFacts {
-    method: Option<&'static str>,
-    name: Option<Box<str>>,
-    name_kind: Option<NameKind>,
-    operations: u32,
-    rpc_error_code: Option<i64>,
-    error_id: Option<Box<str>>,
-    fault: Option<&'static str>,
-    is_listen: bool,
 }
 
 impl Exchange {
@@ -145,7 +133,7 @@ impl Exchange {
                 let Some(operation) = OpenOperation::from_envelope(Direction::ClientToServer, envelope, self.timing.started(), text) else {
                     return;
                 };
-                self.note_operation(&operation);
+                self.line.note_operation(&operation);
                 // A notification is answered by the status of the exchange: it stays open until then. A body has no more messages than this, see `scan`.
                 debug_assert!(self.operations.len() < MAX_ELEMENTS);
                 self.operations.push(operation);
@@ -160,16 +148,6 @@ impl Exchange {
                 }
             }
             MessageKind::Invalid => {}
-        }
-    }
-
-    fn note_operation(&mut self, operation: &OpenOperation) {
-        self.line.operations += 1;
-        self.line.is_listen |= operation.is_listen();
-        if self.line.operations == 1 {
-            self.line.method = Some(operation.known_method().unwrap_or("_other"));
-            self.line.name.clone_from(&operation.name);
-            self.line.name_kind = operation.name_kind();
         }
     }
 
@@ -337,17 +315,11 @@ impl Exchange {
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
             line: AccessLine {
-                mcp_method: line.method,
-                name: line.name,
-                name_kind: line.name_kind,
-                operations: line.operations,
-                rpc_error_code: line.rpc_error_code,
                 session: self.session_text,
                 protocol_version: self.protocol_version,
-                error_id: line.error_id,
-                fault: line.fault.or_else(|| blame(outcome)),
                 client: self.client,
                 request_id: self.request_id.take(),
+                ..line.into_access_line(outcome)
             },
         });
     }
@@ -385,18 +357,6 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         // Only counts and queues what is already known; nothing here waits.
         self.finish(Outcome::Cancelled);
-    }
-}
-
-/// Whose fault an outcome is, where the gateway did not say so itself.
-fn blame(outcome: Outcome) -> Option<&'static str> {
-    match outcome {
-        Outcome::Ok => None,
-        Outcome::ToolError | Outcome::RpcError | Outcome::HttpError | Outcome::Aborted | Outcome::Unreachable | Outcome::Timeout => {
-            Some("upstream")
-        }
-        Outcome::Cancelled => Some("client"),
-        Outcome::Denied => Some("plugin"),
     }
 }
 

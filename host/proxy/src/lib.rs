@@ -16,6 +16,7 @@ mod fault;
 mod forward;
 mod headers;
 mod life;
+mod line_facts;
 mod listener;
 mod operation;
 mod patience;

@@ -1,0 +1,58 @@
+//! What the access line says of an exchange's messages, gathered while they pass.
+
+use watchgate_mcp::Outcome;
+use watchgate_telemetry::{AccessLine, NameKind};
+
+use crate::operation::OpenOperation;
+
+/// What the access line says of the messages: the first operation's method and name, the last error.
+#[derive(Default)]
+pub(crate) struct LineFacts {
+    method: Option<&'static str>,
+    name: Option<Box<str>>,
+    name_kind: Option<NameKind>,
+    operations: u32,
+    pub(crate) rpc_error_code: Option<i64>,
+    pub(crate) error_id: Option<Box<str>>,
+    pub(crate) fault: Option<&'static str>,
+    pub(crate) is_listen: bool,
+}
+
+impl LineFacts {
+    /// The client sent a request or notification.
+    pub(crate) fn note_operation(&mut self, operation: &OpenOperation) {
+        self.operations += 1;
+        self.is_listen |= operation.is_listen();
+        if self.operations == 1 {
+            self.method = Some(operation.known_method().unwrap_or("_other"));
+            self.name.clone_from(&operation.name);
+            self.name_kind = operation.name_kind();
+        }
+    }
+
+    /// The fields of the line that come from messages.
+    pub(crate) fn into_access_line(self, outcome: Outcome) -> AccessLine {
+        AccessLine {
+            mcp_method: self.method,
+            name: self.name,
+            name_kind: self.name_kind,
+            operations: self.operations,
+            rpc_error_code: self.rpc_error_code,
+            error_id: self.error_id,
+            fault: self.fault.or_else(|| blame(outcome)),
+            ..AccessLine::default()
+        }
+    }
+}
+
+/// Whose fault an outcome is, where the gateway did not say so itself.
+fn blame(outcome: Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Ok => None,
+        Outcome::ToolError | Outcome::RpcError | Outcome::HttpError | Outcome::Aborted | Outcome::Unreachable | Outcome::Timeout => {
+            Some("upstream")
+        }
+        Outcome::Cancelled => Some("client"),
+        Outcome::Denied => Some("plugin"),
+    }
+}
