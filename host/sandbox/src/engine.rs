@@ -42,6 +42,7 @@ pub(crate) fn build(pool: PoolConfig, cache: Option<&Path>) -> Result<Engine, Sa
         Ok(engine) => Ok(engine),
         Err(error) => {
             tracing::warn!("no instance pool: {error:#}; instances are allocated one by one, which is slower");
+            frugal(&mut config);
             Engine::new(&config).map_err(SandboxError::Engine)
         }
     }
@@ -62,6 +63,11 @@ fn base() -> Config {
     // Nothing unwinds through guests, and registering this is quadratic in the number of components.
     config.native_unwind_info(false);
     config
+}
+
+/// Memory as it is needed instead of 4 GiB of address space for each instance: where there is no room for a pool, there is none for that.
+fn frugal(config: &mut Config) {
+    config.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(64 << 10);
 }
 
 fn pooling(pool: PoolConfig) -> PoolingAllocationConfig {

@@ -1,7 +1,7 @@
 //! Turns what wasmtime says about a failed call into a reason of the closed set.
 
-use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 use watchgate_hooks::{FailureReason, HookFailure};
 
@@ -21,6 +21,7 @@ pub(crate) fn classify(error: &wasmtime::Error, refused_memory: bool) -> HookFai
             HookFailure::new(FailureReason::HostCalls, sentence())
         }
         None if error.is::<I32Exit>() => HookFailure::new(FailureReason::Trap, sentence()),
+        None if error.is::<PoolConcurrencyLimitError>() => HookFailure::new(FailureReason::NoCapacity, sentence()),
         // Raised by a host function on behalf of the guest, or by wasmtime while it read the guest's result.
         None => HookFailure::new(FailureReason::InvalidOutput, sentence()),
     }

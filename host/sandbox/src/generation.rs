@@ -127,6 +127,12 @@ impl Generation {
         Ok(())
     }
 
+    /// No instance of now is called again, except the derivation's.
+    pub(crate) fn distrust(&self) {
+        self.slots.clear();
+        self.plugin.handles.restarted();
+    }
+
     /// Makes one call of a kind other than derivation, on any instance.
     pub(crate) async fn call(&self, kind: PluginKind, ask: Ask, loan: Loan) -> Result<(Answer, Loan), HookFailure> {
         self.check_quarantine()?;
@@ -178,7 +184,7 @@ impl Generation {
     /// A new instance, which must declare what the first did.
     async fn fresh(&self, wall: Duration) -> Result<Instance, HookFailure> {
         let failed = |failure: HookFailure| match failure.reason {
-            FailureReason::WallTimeout => failure,
+            FailureReason::WallTimeout | FailureReason::NoCapacity => failure,
             _ => HookFailure::new(FailureReason::Start, format!("a fresh instance did not start: {failure}")),
         };
         let (instance, draft) = Instance::start(&self.code, &self.plugin, wall).await.map_err(failed)?;

@@ -44,6 +44,10 @@ impl RedactionPolicy for Redaction {
             }
         })
     }
+
+    fn distrust(&self) {
+        self.0.distrust();
+    }
 }
 
 /// A generation as metric derivation.

@@ -4,6 +4,9 @@
 //! (so that everything else there runs first) and goes on only with a permit of the slow lane, of which there is one fewer than
 //! workers. However many plugins loop, one worker stays free of them but for the first tick of each call.
 //!
+//! A tick also hits calls that are nearly done. So that they do not queue behind everything that loops, calls that were ticked
+//! before wait for their turn to queue, and at most one of them stands in the queue.
+//!
 //! Time is read from the thread's CPU clock when a slow call goes on and when it stops: neither waiting for the host nor being
 //! pushed aside by other processes is charged. A call that ends before its first tick reads no clock at all.
 
@@ -23,11 +26,29 @@ use crate::ticker::TICK;
 /// `slice_from` while nothing is measured.
 const UNMEASURED: u64 = u64::MAX;
 
+/// Where slow calls run: one for the process.
+pub(crate) struct SlowLane {
+    permits: Arc<Semaphore>,
+    /// Held while queueing for a permit by calls that have had one before.
+    turn: Semaphore,
+}
+
+impl SlowLane {
+    pub(crate) fn new(permits: usize) -> Arc<Self> {
+        Arc::new(Self { permits: Arc::new(Semaphore::new(permits)), turn: Semaphore::new(1) })
+    }
+
+    async fn enter(&self, again: bool) -> Option<OwnedSemaphorePermit> {
+        let _turn = if again { self.turn.acquire().await.ok() } else { None };
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+}
+
 /// The meter of one instance, begun anew for each call.
 ///
 /// All orders are relaxed: one task uses it at a time, and what moves a task between threads synchronises them.
 pub(crate) struct Meter {
-    lane: Arc<Semaphore>,
+    lane: Arc<SlowLane>,
     budget_ns: AtomicU64,
     spent_ns: AtomicU64,
     /// The thread's CPU clock when the slow call last went on.
@@ -38,7 +59,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(lane: Arc<Semaphore>) -> Arc<Self> {
+    pub(crate) fn new(lane: Arc<SlowLane>) -> Arc<Self> {
         Arc::new(Self {
             lane,
             budget_ns: AtomicU64::new(0),
@@ -59,7 +80,7 @@ impl Meter {
 
     /// What the epoch callback answers: stop, or leave the worker and come back by the slow lane.
     pub(crate) fn tick(self: &Arc<Self>) -> UpdateDeadline {
-        self.slow.store(true, Ordering::Relaxed);
+        let again = self.slow.swap(true, Ordering::Relaxed);
         let now = thread_cpu_ns();
         let slice = match self.slice_from.swap(now, Ordering::Relaxed) {
             // The first tick since the call began, which was at most one tick ago.
@@ -77,8 +98,8 @@ impl Meter {
             Box::pin(async move {
                 // `pause` gives the permit of the last slice back while this is pending.
                 tokio::task::yield_now().await;
-                let permit = Arc::clone(&meter.lane).acquire_owned().await;
-                *meter.permit.lock() = permit.ok();
+                let permit = meter.lane.enter(again).await;
+                *meter.permit.lock() = permit;
             }),
         )
     }
@@ -152,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_first_tick_is_charged_whole() {
-        let meter = Meter::new(Arc::new(Semaphore::new(1)));
+        let meter = Meter::new(SlowLane::new(1));
         meter.begin(TICK);
         assert!(interrupted(&meter.tick()));
         meter.begin(TICK * 2);
@@ -161,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_a_slow_call_computes_is_charged_and_its_waits_are_not() {
-        let meter = Meter::new(Arc::new(Semaphore::new(1)));
+        let meter = Meter::new(SlowLane::new(1));
         meter.begin(Duration::from_millis(20));
         assert!(!interrupted(&meter.tick()));
         meter.pause();
@@ -177,19 +198,43 @@ mod tests {
 
     #[tokio::test]
     async fn a_pending_call_holds_no_permit() {
-        let lane = Arc::new(Semaphore::new(1));
+        let lane = SlowLane::new(1);
         let meter = Meter::new(Arc::clone(&lane));
         meter.begin(Duration::from_millis(20));
         let UpdateDeadline::YieldCustom(1, turn) = meter.tick() else { panic!("the call was not asked to yield") };
         turn.await;
-        assert_eq!(lane.available_permits(), 0, "a slow call runs without a permit");
+        assert_eq!(lane.permits.available_permits(), 0, "a slow call runs without a permit");
         meter.pause();
-        assert_eq!(lane.available_permits(), 1, "a waiting call keeps the lane");
+        assert_eq!(lane.permits.available_permits(), 1, "a waiting call keeps the lane");
+    }
+
+    #[tokio::test]
+    async fn a_call_ticked_for_the_first_time_passes_those_that_loop() {
+        let lane = SlowLane::new(1);
+        let held = lane.enter(false).await;
+        let (sender, mut order) = tokio::sync::mpsc::unbounded_channel();
+        let calls = [("loop", true), ("loop", true), ("loop", true), ("short", false)];
+        for (name, again) in calls {
+            let (lane, sender) = (Arc::clone(&lane), sender.clone());
+            tokio::spawn(async move {
+                let _permit = lane.enter(again).await;
+                sender.send(name).unwrap();
+                tokio::task::yield_now().await;
+            });
+            // Lets it queue before the next one does.
+            tokio::task::yield_now().await;
+        }
+        drop((held, sender));
+        let mut seen = Vec::new();
+        while let Some(name) = order.recv().await {
+            seen.push(name);
+        }
+        assert_eq!(seen, ["loop", "short", "loop", "loop"]);
     }
 
     #[tokio::test]
     async fn the_wall_deadline_ends_a_wait_for_ever() {
-        let meter = Meter::new(Arc::new(Semaphore::new(1)));
+        let meter = Meter::new(SlowLane::new(1));
         meter.begin(Duration::from_millis(20));
         let result = metered(&meter, Duration::from_millis(5), std::future::pending::<()>()).await;
         assert_eq!(result, Err(WallPassed));

@@ -20,6 +20,7 @@ use crate::exports::Exports;
 use crate::generation::{Generation, Parts};
 use crate::limiter::{MEMORIES, TABLE_ELEMENTS, TABLES};
 use crate::link;
+use crate::meter::SlowLane;
 use crate::plugin::Plugin;
 use crate::refusal::{LoadCode, LoadError, SandboxError};
 use crate::settings::{Limits, PluginSettings};
@@ -45,8 +46,8 @@ pub struct SandboxConfig {
 pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) ticker: Ticker,
-    /// Permits for calls that took longer than a tick.
-    pub(crate) lane: Arc<Semaphore>,
+    /// Where calls run that took longer than a tick.
+    pub(crate) lane: Arc<SlowLane>,
     /// Permits for compilations, which take whole cores.
     compiling: Semaphore,
     linker: Linker<State>,
@@ -79,7 +80,7 @@ impl Sandbox {
         Ok(Arc::new(Self {
             ticker: Ticker::start(&engine)?,
             engine,
-            lane: Arc::new(Semaphore::new(spare)),
+            lane: SlowLane::new(spare),
             compiling: Semaphore::new(spare),
             linker,
             capacity: Capacity::new(config.pool.instances),

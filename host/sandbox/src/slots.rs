@@ -9,20 +9,28 @@ use crate::instance::Instance;
 /// As many slots as a generation may have instances. Each is free, idle with an instance in it, or at work.
 pub(crate) struct Slots {
     permits: Semaphore,
-    idle: Mutex<Vec<Instance>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    instances: Vec<Instance>,
+    /// How often all instances were given up. What was taken before the last time is not put back.
+    clearings: u64,
 }
 
 /// A slot at work. Dropping it drops its instance; [`Slot::put_back`] keeps it.
 pub(crate) struct Slot<'a> {
     // Before the permit, so that the instance's memory is back in the pool when the next call may take some.
     pub(crate) instance: Option<Instance>,
+    clearings: u64,
     slots: &'a Slots,
     _permit: SemaphorePermit<'a>,
 }
 
 impl Slots {
     pub(crate) fn new(instances: u32) -> Self {
-        Self { permits: Semaphore::new(instances as usize), idle: Mutex::new(Vec::new()) }
+        Self { permits: Semaphore::new(instances as usize), idle: Mutex::default() }
     }
 
     /// Takes a slot, and says how much of `wall` is left after the wait; `None` when no slot came free in time.
@@ -36,21 +44,27 @@ impl Slots {
     }
 
     fn slot<'a>(&'a self, permit: SemaphorePermit<'a>) -> Slot<'a> {
-        Slot { instance: self.idle.lock().pop(), slots: self, _permit: permit }
+        let mut idle = self.idle.lock();
+        Slot { instance: idle.instances.pop(), clearings: idle.clearings, slots: self, _permit: permit }
     }
 
-    /// Drops the idle instances.
+    /// Gives up every instance: the idle ones now, those at work when they are done.
     pub(crate) fn clear(&self) {
-        let idle = std::mem::take(&mut *self.idle.lock());
+        let mut idle = self.idle.lock();
+        idle.clearings += 1;
+        let instances = std::mem::take(&mut idle.instances);
         drop(idle);
+        // Outside the lock, because it unmaps memory.
+        drop(instances);
     }
 }
 
 impl Slot<'_> {
     /// Ends the work and keeps the instance, if there is one, for the next.
     pub(crate) fn put_back(mut self) {
-        if let Some(instance) = self.instance.take() {
-            self.slots.idle.lock().push(instance);
+        let mut idle = self.slots.idle.lock();
+        if idle.clearings == self.clearings {
+            idle.instances.extend(self.instance.take());
         }
     }
 }

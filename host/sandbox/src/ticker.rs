@@ -93,3 +93,43 @@ fn tick(engine: &EngineWeak, shared: &Shared) {
         quiet = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::{Duration, Instant};
+
+    use wasmtime::{Config, Engine};
+
+    use super::Ticker;
+
+    /// Waits until the thread is parked, or is not.
+    fn await_parked(ticker: &Ticker, parked: bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while ticker.shared.parked.load(Ordering::SeqCst) != parked {
+            assert!(Instant::now() < until, "the epoch thread is not {}", if parked { "parked" } else { "awake" });
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_thread_sleeps_exactly_while_no_call_runs() {
+        let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+        let ticker = Ticker::start(&engine).unwrap();
+        await_parked(&ticker, true);
+        for _ in 0..3 {
+            let first = ticker.enter();
+            let second = ticker.enter();
+            await_parked(&ticker, false);
+            drop(first);
+            // Longer than it lingers: one call still runs.
+            let until = Instant::now() + Duration::from_millis(30);
+            while Instant::now() < until {
+                assert!(!ticker.shared.parked.load(Ordering::SeqCst), "parked during a call");
+                std::thread::yield_now();
+            }
+            drop(second);
+            await_parked(&ticker, true);
+        }
+    }
+}

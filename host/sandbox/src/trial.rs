@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use watchgate_hooks::{
     Alert, AlertAction, AlertState, FailureReason, HookFailure, Kind, Message, MetricDerivation, MirroredHeader, Operation, PluginKind,
-    RedactionPolicy, Surface,
+    RedactionPolicy, Surface, check_edits,
 };
 use watchgate_mcp::{ContentCounts, Direction, Outcome};
 
@@ -99,7 +99,8 @@ pub(crate) async fn run(generation: &Arc<Generation>) -> Result<(), LoadError> {
 async fn redact(generation: &Arc<Generation>) -> Result<(), LoadError> {
     let policy = Redaction(Arc::clone(generation));
     for sample in &CORPUS {
-        policy.redact(message(sample)).await.map_err(|failure| failed(sample.what, &failure))?;
+        let reply = policy.redact(message(sample)).await.map_err(|failure| failed(sample.what, &failure))?;
+        check_edits(&message(sample), reply.edits).map_err(|failure| failed(sample.what, &failure))?;
     }
     Ok(())
 }

@@ -159,3 +159,84 @@ impl Body for Patient {
         self.incoming.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that writes `answer` `times` times and then keeps the connection open.
+    async fn server(answer: Vec<u8>, times: usize) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for _ in 0..times {
+                if stream.write_all(&answer).await.is_err() {
+                    return;
+                }
+            }
+            let mut rest = Vec::new();
+            let _client_may_be_gone = stream.read_to_end(&mut rest).await;
+        });
+        address
+    }
+
+    async fn exchange(address: SocketAddr, tls: bool, body: usize, silence: Duration) -> Result<usize, Error> {
+        let host = address.ip().to_string();
+        let timeouts = Timeouts { connect: Duration::from_secs(20), first_byte: silence, between_bytes: silence };
+        let body = Full::from(vec![b'x'; body]).map_err(Error::from).boxed_unsync();
+        let request = Request::post(format!("http://{address}/path")).body(body).unwrap();
+        let (response, connection) = send(request, Route { host, port: address.port(), tls }, timeouts).await?;
+        let worker = tokio::spawn(Box::into_pin(connection));
+        let collected = response.into_body().collect().await;
+        worker.abort();
+        Ok(collected?.to_bytes().len())
+    }
+
+    async fn check(answer: &str, times: usize, expected: &str) {
+        let address = server(answer.as_bytes().to_vec(), times).await;
+        let said = match exchange(address, false, 10, Duration::from_millis(200)).await {
+            Ok(bytes) => format!("{bytes} bytes"),
+            Err(error) => format!("{error:?}"),
+        };
+        assert!(said.starts_with(expected), "{said}, not {expected}");
+    }
+
+    #[tokio::test]
+    async fn answers_are_bounded_in_time_and_size() {
+        check("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 1, "2 bytes").await;
+        check("", 1, "ConnectionReadTimeout").await;
+        check("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nok", 1, "ConnectionReadTimeout").await;
+        let chunk = format!("10000\r\n{}\r\n", "y".repeat(0x10000));
+        let endless = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", chunk.repeat(100));
+        check(&endless, 1, "HttpResponseBodySize(Some(4194304))").await;
+        check("nonsense\r\n\r\n", 1, "Hyper").await;
+    }
+
+    #[tokio::test]
+    async fn requests_are_bounded_in_size() {
+        let address = server(Vec::new(), 0).await;
+        let error = exchange(address, false, REQUEST_BYTES + 1, Duration::from_secs(20)).await.unwrap_err();
+        assert!(format!("{error:?}").contains("HttpRequestBodySize"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_not_spoken_to_in_the_clear() {
+        let address = server(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), 1).await;
+        let error = exchange(address, true, 10, Duration::from_secs(20)).await.unwrap_err();
+        assert!(matches!(error, Error::Tls(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = exchange(address, false, 1, Duration::from_secs(20)).await.unwrap_err();
+        assert!(matches!(error, Error::Connect(_)), "{error:?}");
+    }
+}

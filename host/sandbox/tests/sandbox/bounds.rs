@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 use watchgate_hooks::Generation;
-use watchgate_sandbox::PluginSettings;
+use watchgate_sandbox::{PluginSettings, PoolConfig};
 
 use crate::rig::{Rig, guest, redact};
 
@@ -15,6 +15,16 @@ async fn memory_is_counted_while_instances_live() {
     let memory = rig.metric("watchgate_plugin_memory_bytes", &[("plugin", "probe")]).unwrap();
     assert!((65536.0..=16777216.0).contains(&memory), "{memory}");
     assert_eq!(rig.metric("watchgate_plugin_instances", &[("plugin", "probe")]), Some(1.0));
+}
+
+#[tokio::test]
+async fn without_room_for_a_pool_plugins_still_run() {
+    // 4 GiB for each of a million instances is more than any machine has address space.
+    let rig = Rig::with(PoolConfig { instances: 1_000_000, max_memory: 64 << 20 }, Rig::no_servers());
+    assert_eq!(rig.sandbox.usage().existing, None, "this machine has room for the pool");
+    let plugin = rig.live("redactor", guest("guest_redactor"), PluginSettings::default()).await;
+    let reply = redact(&plugin, "a redactor-secret").await.unwrap();
+    assert_eq!(reply.edits.len(), 1);
 }
 
 /// Resident memory of this process in bytes.
@@ -44,6 +54,7 @@ async fn a_thousand_generations_leave_nothing() {
     let grown = resident().saturating_sub(before);
     let usage = rig.sandbox.usage();
     assert_eq!((usage.reserved, usage.existing), (0, Some(0)));
+    println!("800 generations left {} KiB", grown >> 10);
     assert!(grown < 24 << 20, "800 generations left {} KiB", grown >> 10);
 }
 

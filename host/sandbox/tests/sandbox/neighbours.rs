@@ -44,6 +44,7 @@ async fn neighbours_are_served_while_guests_loop() {
     }
     // The promise is 2 ms at the 99th percentile on an otherwise idle machine (`cargo xtask bench` measures it); a shared test machine
     // gets room for its own pauses. Without the slow lane the median alone is above this.
+    println!("neighbour: p50 {:?} p90 {:?} p99 {:?} max {:?}", waits[150], waits[270], waits[297], waits[299]);
     let (median, late) = (waits[150], waits[285]);
     assert!(median < Duration::from_millis(3) && late < Duration::from_millis(30), "median {median:?}, 95th percentile {late:?}");
     drop(evils);

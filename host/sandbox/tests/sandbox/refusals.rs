@@ -30,6 +30,21 @@ fn shaped_with(import: &str) -> Bytes {
     component(&[import], &[LIFECYCLE, REDACTION])
 }
 
+/// A component whose `start` and `redact` take and return nothing.
+fn other_functions() -> Bytes {
+    let text = format!(
+        "(component
+          (core module $module (func (export \"nothing\")))
+          (core instance $code (instantiate $module))
+          (func $nothing (canon lift (core func $code \"nothing\")))
+          (instance $lifecycle (export \"start\" (func $nothing)))
+          (instance $redaction (export \"redact\" (func $nothing)))
+          (export \"{LIFECYCLE}\" (instance $lifecycle))
+          (export \"{REDACTION}\" (instance $redaction)))"
+    );
+    wat::parse_str(text).unwrap().into()
+}
+
 fn precompiled() -> Bytes {
     let engine = wasmtime::Engine::default();
     engine.precompile_component(&component(&[], &[])).unwrap().into()
@@ -72,6 +87,7 @@ fn cases() -> Vec<(LoadCode, &'static str, (Bytes, PluginSettings))> {
         }),
         (LoadCode::KindShape, "no lifecycle", plain(component(&[], &[REDACTION]))),
         (LoadCode::KindShape, "a kind without its function", plain(component(&[], &[LIFECYCLE, REDACTION]))),
+        (LoadCode::KindShape, "a kind whose function is another", plain(other_functions())),
         (LoadCode::WitVersion, "a later contract", plain(component(&[], &[LIFECYCLE, "watchgate:plugin/redaction@0.2.0"]))),
         (LoadCode::WitVersion, "a later import", plain(shaped_with("watchgate:plugin/log@1.0.0"))),
         (LoadCode::WitVersion, "an import without version", plain(shaped_with("watchgate:plugin/log"))),
@@ -133,4 +149,26 @@ async fn reservations_of_all_generations_must_fit_the_pool() {
     assert!(third.is_ok(), "a dropped generation's places were not given back");
     drop((second, third));
     assert_eq!(rig.sandbox.usage().reserved, 0);
+}
+
+/// A component with one byte changed, the same for the same `round`.
+fn damaged(whole: &Bytes, round: usize) -> Bytes {
+    let mut bytes = whole.to_vec();
+    let place = round.wrapping_mul(0x9e37_79b9) % bytes.len();
+    bytes[place] ^= 1 << (round % 8);
+    bytes.into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_components_are_refused_or_run_and_leave_nothing() {
+    let rig = Rig::new();
+    let whole = guest("guest_bare");
+    let cut = (0..100).map(|part| whole.slice(..whole.len() * part / 100));
+    let damaged = (0..200).map(|round| damaged(&whole, round));
+    let mut refused = 0;
+    for bytes in cut.chain(damaged) {
+        refused += usize::from(rig.try_live("damaged", bytes, PluginSettings::default()).await.is_err());
+        assert_eq!((rig.sandbox.usage().reserved, rig.sandbox.usage().existing), (0, Some(0)));
+    }
+    assert!(refused >= 100, "only {refused} were refused, and 100 were cut");
 }
