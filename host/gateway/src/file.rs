@@ -287,7 +287,7 @@ mod tests {
         check_refused("[servers.a]\n[alerts]\nrule = 3\n", &[(1, "has no `url`"), (3, "[[alerts.rule]]")]);
         let rule = "[[alerts.rule]]\nname = \"r\"\nmetric = \"up\"\nop = \">\"\nthreshold = 1\n";
         check_refused(&format!("[plugins]\nfolder = \"none\"\n{rule}{rule}"), &[(2, "names no folder"), (8, "used by an earlier rule")]);
-        check_refused("[logs]\nlevel = \"loud\"\n[logs\n", &[(2, "error, warn, info"), (3, "")]);
+        check_refused("[logs]\nlevel = \"loud\"\n[logs\n", &[(2, "error, warn, info"), (3, "unclosed table"), (3, "duplicate")]);
     }
 
     #[test]
