@@ -10,7 +10,7 @@ use watchgate_telemetry::PluginHandles;
 use crate::edit;
 use crate::envelope_check;
 use crate::failure::{FailureReason, HookFailure};
-use crate::message::{Kind, Message, MirroredHeader, Surface, Verdict};
+use crate::message::{Edit, Kind, Message, MirroredHeader, Surface, Verdict};
 use crate::mirrored;
 use crate::policy::RedactionPolicy;
 use crate::status::PluginKind;
@@ -142,6 +142,20 @@ impl RedactionChain {
     }
 }
 
+/// The body that these edits make of a message, `None` when it stays as it is.
+///
+/// # Errors
+/// The edits break the contract: JSON stays JSON, and the envelope stays what it was.
+pub fn check_edits(message: &Message, edits: Vec<Edit>) -> Result<Option<Bytes>, HookFailure> {
+    let invalid = |error: &dyn std::error::Error| HookFailure::new(FailureReason::InvalidOutput, error.to_string());
+    let body = edit::apply(&message.body, message.kind, edits).map_err(|error| invalid(&error))?;
+    if body == message.body {
+        return Ok(None);
+    }
+    envelope_check::check(message.kind, &message.body, &body).map_err(|error| invalid(&error))?;
+    Ok(Some(body))
+}
+
 /// What a policy made of a message.
 struct Edited {
     body: Bytes,
@@ -195,12 +209,11 @@ impl Link {
             Verdict::Pass if reply.edits.is_empty() => return Ok(None),
             Verdict::Pass => reply.edits,
         };
-        let invalid = |error: &dyn std::error::Error| self.failed(HookFailure::new(FailureReason::InvalidOutput, error.to_string()));
-        let body = edit::apply(&message.body, message.kind, edits).map_err(|error| invalid(&error))?;
-        if body == message.body {
-            return Ok(None);
-        }
-        envelope_check::check(message.kind, &message.body, &body).map_err(|error| invalid(&error))?;
+        let edited = check_edits(message, edits).map_err(|failure| {
+            self.policy.distrust();
+            self.failed(failure)
+        })?;
+        let Some(body) = edited else { return Ok(None) };
         let headers = mirrored::derive(&message.body, &body, &message.headers).map_err(|error| self.denied(error.to_string()))?;
         Ok(Some(Edited { body, headers }))
     }

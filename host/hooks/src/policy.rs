@@ -23,6 +23,9 @@ pub trait RedactionPolicy: Send + Sync {
     fn interest(&self) -> &Interest;
     /// Looks at one message. Deadlines are the implementation's own.
     fn redact(&self, message: Message) -> BoxFuture<'_, Result<Reply, HookFailure>>;
+    /// A reply broke the contract in a way that only the chain can see. What made it may be in any state: an implementation that keeps
+    /// state between calls begins anew. Returns at once.
+    fn distrust(&self) {}
 }
 
 /// One finished operation, after redaction.
