@@ -104,14 +104,15 @@ impl Health {
 
     /// How the gateway stands now.
     pub fn snapshot(&self) -> HealthSnapshot {
-        let plugins = plugin_states::look(&self.board.read());
-        self.watched.results.finish(CheckKind::Core, plugin_states::NAME, plugins, SystemTime::now());
+        let plugins = self.board.read();
+        self.watched.results.finish(CheckKind::Core, plugin_states::NAME, plugin_states::look(&plugins), SystemTime::now());
         let checks = self.watched.results.all();
         let startup = self.startup_done.load(Ordering::Acquire);
         let not_ready_because = not_ready_because(&Situation {
             startup_done: startup,
             draining: self.draining.load(Ordering::Acquire),
             missing_required: &self.watched.live.load().missing_required,
+            plugins: &plugins,
             requires_upstreams: self.ready_requires_upstreams,
             checks: &checks,
         });

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use watchgate_hooks::{HealthCheck, HealthStatus};
+use watchgate_hooks::{ClearedRecord, HealthCheck, HealthStatus, HookSet, UnclearedRecord, clear};
+use watchgate_mcp::Direction;
 
 use crate::check::{CheckKind, CheckStatus, Finding};
 use crate::contained::contained;
@@ -15,6 +16,9 @@ use crate::pace::repeat;
 
 /// Plugins have deadlines of their own; this one only keeps a check without one from hanging unseen.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the policies are told that a detail is.
+const FIELD: &str = "watchgate.health.detail";
 
 /// The running checks by plugin name.
 pub(crate) struct PluginChecks {
@@ -78,9 +82,21 @@ async fn check_for_ever(name: String, check: Arc<dyn HealthCheck>, watched: Arc<
             Ok(Err(failure)) => Finding::new(CheckStatus::Unknown, failure.to_string()),
             Err(problem) => Finding::new(CheckStatus::Unknown, problem),
         };
-        watched.finish(CheckKind::Plugin, &name, found, begun.elapsed());
+        let took = begun.elapsed();
+        let found = Finding { detail: cleared(&watched.live.load_full(), found.detail).await, ..found };
+        watched.finish(CheckKind::Plugin, &name, found, took);
     })
     .await;
+}
+
+/// What operators may read of a detail: a plugin may quote a server, so the policies see it first.
+async fn cleared(live: &HookSet, detail: String) -> String {
+    let record =
+        UnclearedRecord { server: "".into(), direction: Direction::ServerToClient, method: None, name: None, fields: vec![(FIELD, detail)] };
+    match clear(&live.redaction, record).await {
+        ClearedRecord::Fields(fields) => fields.into_iter().map(|(_, text)| text.into_string()).collect(),
+        ClearedRecord::Denied | ClearedRecord::Failed => "withheld by a redaction policy".to_owned(),
+    }
 }
 
 fn status(reported: HealthStatus) -> CheckStatus {

@@ -25,10 +25,10 @@ pub(crate) fn look(plugins: &[PluginStatus]) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn plugin(name: &str, state: PluginState, refusal: Option<&'static str>) -> PluginStatus {
+    pub(crate) fn plugin(name: &str, state: PluginState, refusal: Option<&'static str>) -> PluginStatus {
         PluginStatus {
             name: name.to_owned(),
             state,

@@ -44,7 +44,11 @@ fn judge(answer: Result<Era, AskError>, status: u16) -> Finding {
         Ok(Era::Legacy) => Finding::new(CheckStatus::Ok, "answers initialize"),
         Err(AskError::Upstream(error)) => Finding::new(CheckStatus::Failing, format!("MCP: {error}")),
         Err(_) if matches!(status, 401 | 403) => Finding::new(CheckStatus::Ok, format!("up, but wants credentials (HTTP {status})")),
-        Err(error @ AskError::Rpc { .. }) if status < 500 => Finding::new(CheckStatus::Degraded, format!("MCP: {error}")),
+        Err(AskError::Rpc { code, .. }) => {
+            // Without the server's words: they may hold what no operator should see.
+            let found = if status < 500 { CheckStatus::Degraded } else { CheckStatus::Failing };
+            Finding::new(found, format!("MCP: the server answered with error {code}"))
+        }
         Err(error) => Finding::new(CheckStatus::Failing, format!("MCP: {error}")),
     }
 }
@@ -94,8 +98,8 @@ mod tests {
         check(protocol(), 401, CheckStatus::Ok, "up, but wants credentials (HTTP 401)");
         check(rpc(), 403, CheckStatus::Ok, "up, but wants credentials (HTTP 403)");
         check(protocol(), 404, CheckStatus::Failing, "MCP: protocol: HTTP 404 without an answer to the request");
-        check(rpc(), 200, CheckStatus::Degraded, "MCP: the server answered with error -32603: busy");
-        check(rpc(), 500, CheckStatus::Failing, "MCP: the server answered with error -32603: busy");
+        check(rpc(), 200, CheckStatus::Degraded, "MCP: the server answered with error -32603");
+        check(rpc(), 500, CheckStatus::Failing, "MCP: the server answered with error -32603");
         let late = Err(AskError::Upstream(UpstreamCallError::Timeout(Duration::from_secs(2))));
         check(late, 401, CheckStatus::Failing, "MCP: no answer within 2s");
     }

@@ -1,6 +1,7 @@
 //! What all checks together mean: readiness and the aggregate. Pure.
 
 use serde::Serialize;
+use watchgate_hooks::PluginStatus;
 
 use crate::check::{Check, CheckKind, CheckStatus};
 
@@ -24,6 +25,8 @@ pub(crate) struct Situation<'a> {
     pub startup_done: bool,
     pub draining: bool,
     pub missing_required: &'a [String],
+    /// Says why they are missing.
+    pub plugins: &'a [PluginStatus],
     pub requires_upstreams: bool,
     pub checks: &'a [Check],
 }
@@ -37,12 +40,19 @@ pub(crate) fn not_ready_because(situation: &Situation<'_>) -> Vec<String> {
     if situation.draining {
         reasons.push("draining".to_owned());
     }
-    reasons.extend(situation.missing_required.iter().map(|plugin| format!("required plugin `{plugin}` is not live")));
+    reasons.extend(situation.missing_required.iter().map(|plugin| not_live(plugin, situation.plugins)));
     if situation.requires_upstreams {
         let down = situation.checks.iter().filter(|check| check.kind == CheckKind::Upstream && check.status != CheckStatus::Ok);
         reasons.extend(down.map(|check| format!("server `{}` is not up", check.name)));
     }
     reasons
+}
+
+fn not_live(plugin: &str, plugins: &[PluginStatus]) -> String {
+    match plugins.iter().find(|status| status.name == plugin).and_then(|status| status.refusal) {
+        Some(reason) => format!("required plugin `{plugin}` is not live: its file was refused ({reason})"),
+        None => format!("required plugin `{plugin}` is not live"),
+    }
 }
 
 /// The aggregate.
@@ -72,6 +82,7 @@ fn weight(check: &Check) -> Overall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use watchgate_hooks::PluginState;
     use CheckKind::{Core, Plugin, Upstream};
     use CheckStatus::{Degraded, Failing, Ok, Unknown};
 
@@ -108,13 +119,25 @@ mod tests {
     #[test]
     fn readiness_says_why_not() {
         let upstreams = checks(&[(Upstream, Failing, 0), (Plugin, Failing, 0)]);
-        let ready = Situation { startup_done: true, draining: false, missing_required: &[], requires_upstreams: false, checks: &upstreams };
+        let ready = Situation {
+            startup_done: true,
+            draining: false,
+            missing_required: &[],
+            plugins: &[],
+            requires_upstreams: false,
+            checks: &upstreams,
+        };
         let missing = ["redact".to_owned()];
         let check = |situation: Situation<'_>, expected: &[&str]| assert_eq!(not_ready_because(&situation), expected);
         check(Situation { ..ready }, &[]);
         check(Situation { startup_done: false, ..ready }, &["starting"]);
         check(Situation { draining: true, ..ready }, &["draining"]);
         check(Situation { missing_required: &missing, ..ready }, &["required plugin `redact` is not live"]);
+        let refused = [crate::plugin_states::tests::plugin("redact", PluginState::Refused, Some("empty"))];
+        check(
+            Situation { missing_required: &missing, plugins: &refused, ..ready },
+            &["required plugin `redact` is not live: its file was refused (empty)"],
+        );
         check(Situation { requires_upstreams: true, ..ready }, &["server `x` is not up"]);
     }
 }
