@@ -11,7 +11,7 @@ use crate::rig::{Rig, configured, guest, operation, redact, redact_fails};
 /// A plugin that does `evil` on messages that say so.
 async fn evil_redactor(rig: &Rig, evil: &str) -> LivePlugin {
     let mut settings = configured(json!({ "redact": evil, "when": "now" }));
-    settings.limits.wall = Some(Duration::from_millis(500));
+    settings.limits.wall = Some(Duration::from_secs(1));
     rig.live("probe", guest("guest_probe"), settings).await
 }
 
