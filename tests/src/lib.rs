@@ -5,14 +5,18 @@
 
 pub mod gateway;
 pub mod http1;
+pub mod leak;
 pub mod metrics;
 pub mod observation;
 pub mod peers;
+pub mod plugins;
 pub mod process;
 pub mod upstream;
 pub mod wait;
 
 pub use gateway::{Gateway, GatewayOptions};
 pub use http1::{Connection, Head, Reply};
-pub use upstream::{Exchange, Scripted};
+pub use leak::leaked;
+pub use plugins::PluginFolder;
+pub use upstream::{Exchange, Received, Scripted};
 pub use wait::{DEADLINE, Gate, wait_until};

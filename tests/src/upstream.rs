@@ -37,6 +37,7 @@ impl Received {
 
 #[derive(Default)]
 struct Shared {
+    answers_probes: bool,
     stopping: AtomicBool,
     connections: AtomicUsize,
     requests: Mutex<Vec<Received>>,
@@ -60,15 +61,27 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Starts an upstream that answers each request by calling `answer`. An error of `answer`, and
+    /// Starts an upstream that answers each request of a client by calling `answer`. An error of `answer`, and
     /// a response that it leaves unfinished, close the connection.
     ///
     /// # Panics
     /// When the loopback interface has no port left.
     pub fn start(answer: impl Fn(&mut Exchange) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self::listen(false, answer)
+    }
+
+    /// As [`Scripted::start`], and what the gateway asks for itself and for its plugins is answered and recorded in the same way.
+    ///
+    /// # Panics
+    /// When the loopback interface has no port left.
+    pub fn start_for_the_gateway_too(answer: impl Fn(&mut Exchange) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self::listen(true, answer)
+    }
+
+    fn listen(answers_probes: bool, answer: impl Fn(&mut Exchange) -> Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { answers_probes, ..Shared::default() });
         let accepting = std::thread::spawn({
             let (shared, answer) = (Arc::clone(&shared), Arc::new(answer));
             move || accept(&listener, &shared, &answer)
@@ -128,7 +141,7 @@ fn serve(mut connection: Connection, shared: &Shared, answer: &dyn Fn(&mut Excha
     while let Ok(Some(head)) = connection.next_head() {
         let Ok(body) = connection.body() else { return };
         let request = Received { head, body };
-        if request.is_probe() {
+        if request.is_probe() && !shared.answers_probes {
             // The gateway looks by itself whether the server is well; a script is about what clients do.
             let mut exchange = Exchange { request, connection: Some(connection), finished: false };
             match (exchange.respond(404, &[], b""), exchange.connection.take()) {

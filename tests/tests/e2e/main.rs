@@ -1,13 +1,26 @@
 //! End-to-end tests: the real binary between real sockets, one executable so that it links once.
 #![allow(clippy::unwrap_used)]
 
+mod alerting;
+mod broken;
 mod drain;
+mod echo;
+mod examples;
+mod guarded;
+mod health_plugins;
 mod hostile;
 mod messages;
 mod outcomes;
 mod peers;
+mod peers_guarded;
+mod plugins;
+mod redaction;
+mod refusals;
 mod relay;
+mod reload;
 mod routing;
+mod secrets;
+mod secrets_in_requests;
 mod startup;
 mod streams;
 mod upstream_errors;
