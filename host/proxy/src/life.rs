@@ -101,11 +101,12 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
     let is_readable = ready.body.is_empty() || !headers::is_encoded(&ready.parts.headers);
     let mirrored = match mirrored {
         Ok(mirrored) if is_readable && (mirrored.is_empty() || !scanned.is_batch) => mirrored,
-        _ => {
-            let id = only_request_id(&scanned);
-            note_client_requests(exchange, scanned);
-            return Next::Answer(fault_response(exchange, Fault::DeniedRequest, id.as_ref()));
+        _ if is_readable => {
+            let error_id = ErrorId::next();
+            tracing::warn!(server = %exchange.server.name, error_id = error_id.as_str(), "message denied: its headers cannot be read");
+            return deny_request(exchange, scanned, ready, &error_id);
         }
+        _ => return Next::Answer(fault_response(exchange, Fault::DeniedRequest, None)),
     };
     if ready.body.is_empty() && mirrored.is_empty() {
         return Next::Forward(ready);
