@@ -40,7 +40,7 @@ pub(crate) struct EventBody {
 
 enum Mode {
     /// Bytes pass.
-    Pass(EventTap),
+    Pass(Box<EventTap>),
     /// Whole events pass.
     Whole(SseAssembler),
 }
@@ -55,7 +55,7 @@ impl EventBody {
             upstream,
             exchange,
             credentials,
-            mode: Mode::Pass(EventTap::new(keeps_text)),
+            mode: Mode::Pass(Box::new(EventTap::new(keeps_text))),
             judging: None,
             patience,
             summons,
@@ -156,7 +156,7 @@ impl EventBody {
         match &mut self.mode {
             Mode::Whole(assembler) => {
                 if !has_policies && assembler.is_empty() {
-                    self.mode = Mode::Pass(EventTap::new(keeps_text));
+                    self.mode = Mode::Pass(Box::new(EventTap::new(keeps_text)));
                     return self.take_chunk(chunk);
                 }
                 assembler.push(chunk);

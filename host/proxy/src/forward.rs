@@ -28,7 +28,7 @@ pub(crate) async fn forward(
         match timeout_at(head_deadline, connection.send(request)).await {
             Err(_) => return Err(Fault::HeadTimeout),
             Ok(Ok(response)) => return Ok((response, connection)),
-            Ok(Err(SendFailure::Unsent(unsent))) if !is_fresh => request = unsent,
+            Ok(Err(SendFailure::Unsent(unsent))) if !is_fresh => request = *unsent,
             Ok(Err(SendFailure::Unsent(_))) => return Err(Fault::BrokenAnswer),
             Ok(Err(SendFailure::Sent(error))) => {
                 tracing::debug!(server = %server.name, %error, "no answer from the server");

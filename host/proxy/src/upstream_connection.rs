@@ -32,7 +32,7 @@ pub(crate) struct UpstreamConnection {
 /// Why a request got no response head.
 pub(crate) enum SendFailure {
     /// Not one byte was written: the request can go out on another connection.
-    Unsent(Request<Full<Bytes>>),
+    Unsent(Box<Request<Full<Bytes>>>),
     /// The server may have seen it.
     Sent(hyper::Error),
 }
@@ -58,7 +58,7 @@ impl UpstreamConnection {
         })
         .await
         .map_err(|mut failure| match failure.take_message() {
-            Some(request) => SendFailure::Unsent(request),
+            Some(request) => SendFailure::Unsent(Box::new(request)),
             None => SendFailure::Sent(failure.into_error()),
         })
     }
