@@ -24,6 +24,8 @@
 //! # fn main() {}
 //! ```
 //!
+//! `docs/plugins.md` in the repository is the guide: build, settings, limits, and what to do when a plugin is refused.
+//!
 //! Make the crate a `cdylib` and build it with `cargo build --release --target wasm32-wasip2`; the result is a component. (For
 //! `wasm32-unknown-unknown` turn the module into one with `wasm-tools component new`; it then imports nothing of WASI.)
 //!
@@ -62,3 +64,8 @@ pub use export::__unused;
 pub use log::write_log;
 pub use matching::Match;
 pub use plugin::{AlertAction, HealthCheck, MetricCollection, MetricDerivation, Plugin, RedactionPolicy};
+
+/// The plugins in the guide compile: its code blocks are tests of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/plugins.md")]
+struct Guide;

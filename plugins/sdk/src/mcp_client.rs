@@ -1,4 +1,5 @@
 //! Asks a configured MCP server something. The plugin's `.toml` must grant the server: `[grants] mcp_client = ["NAME"]`.
+//! In `start` and in trial calls there is no network: every request is `unreachable` there.
 
 use core::fmt;
 
@@ -10,7 +11,8 @@ use crate::bindings::imports::watchgate::plugin::mcp_client as imported;
 /// Why a call gave no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
-    /// `not-granted`, `unknown-server`, `unreachable`, `timeout`, `rpc-error`, `protocol`, or `too-large` (over 4 MiB). The set may grow.
+    /// `not-granted`, `unknown-server`, `unreachable`, `timeout`, `rpc-error`, `protocol`, `invalid-params`, or `too-large` (over 4 MiB). The
+    /// set may grow.
     pub reason: String,
     /// The JSON-RPC error code when `reason` is `rpc-error`.
     pub code: Option<i64>,
