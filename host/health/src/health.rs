@@ -50,7 +50,6 @@ pub struct Health {
     watched: Arc<Watched>,
     board: Arc<StatusBoard>,
     ready_requires_upstreams: bool,
-    startup_done: AtomicBool,
     draining: AtomicBool,
     started: Instant,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -61,6 +60,7 @@ pub(crate) struct Watched {
     pub results: Results,
     pub live: Arc<LiveHooks>,
     pub telemetry: Arc<Telemetry>,
+    startup_done: watch::Sender<bool>,
 }
 
 impl Health {
@@ -73,7 +73,7 @@ impl Health {
         telemetry: Arc<Telemetry>,
         shutdown: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        let watched = Arc::new(Watched { results: Results::default(), live, telemetry });
+        let watched = Arc::new(Watched { results: Results::default(), live, telemetry, startup_done: watch::Sender::new(false) });
         let now = SystemTime::now();
         watched.results.open(CheckKind::Core, plugin_states::NAME, now);
         for server in &config.servers {
@@ -85,7 +85,6 @@ impl Health {
             watched,
             board,
             ready_requires_upstreams,
-            startup_done: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             task: Mutex::new(Some(task)),
@@ -94,7 +93,7 @@ impl Health {
 
     /// Start-up is over: listeners are open and the first scan of the plugin folder has settled.
     pub fn set_startup_done(&self) {
-        self.startup_done.store(true, Ordering::Release);
+        self.watched.startup_done.send_replace(true);
     }
 
     /// The gateway is ending: not ready from now on.
@@ -107,7 +106,7 @@ impl Health {
         let plugins = self.board.read();
         self.watched.results.finish(CheckKind::Core, plugin_states::NAME, plugin_states::look(&plugins), SystemTime::now());
         let checks = self.watched.results.all();
-        let startup = self.startup_done.load(Ordering::Acquire);
+        let startup = *self.watched.startup_done.borrow();
         let not_ready_because = not_ready_because(&Situation {
             startup_done: startup,
             draining: self.draining.load(Ordering::Acquire),
@@ -147,15 +146,20 @@ async fn work(config: HealthConfig, calls: Arc<dyn UpstreamCalls>, watched: Arc<
         probes.spawn(probe_for_ever(server.clone(), config.clone(), Arc::clone(&calls), Arc::clone(&watched)));
     }
     let mut swaps = watched.live.subscribe();
+    let mut startup = watched.startup_done.subscribe();
     let mut plugins = PluginChecks::new(Arc::clone(&watched));
     loop {
         swaps.mark_unchanged();
-        plugins.follow(&watched.live.load_full().health);
+        // What a plugin says may quote a server, so none is asked before the policies of the first scan are live to see it.
+        if *startup.borrow_and_update() {
+            plugins.follow(&watched.live.load_full().health);
+        }
         tokio::select! {
             // A closed channel means that nobody is left who could ask for the end: the process is ending.
             _ = shutdown.wait_for(|stop| *stop) => break,
-            // `watched` holds the sender, so the channel is never closed.
+            // `watched` holds both senders, so neither channel is ever closed.
             _ = swaps.changed() => {}
+            _ = startup.changed() => {}
         }
     }
     probes.shutdown().await;

@@ -91,8 +91,13 @@ async fn check_for_ever(name: String, check: Arc<dyn HealthCheck>, watched: Arc<
 
 /// What operators may read of a detail: a plugin may quote a server, so the policies see it first.
 async fn cleared(live: &HookSet, detail: String) -> String {
-    let record =
-        UnclearedRecord { server: "".into(), direction: Direction::ServerToClient, method: None, name: None, fields: vec![(FIELD, detail)] };
+    let record = UnclearedRecord {
+        server: "".into(),
+        direction: Direction::ServerToClient,
+        method: None,
+        name: None,
+        fields: vec![(FIELD, detail)],
+    };
     match clear(&live.redaction, record).await {
         ClearedRecord::Fields(fields) => fields.into_iter().map(|(_, text)| text.into_string()).collect(),
         ClearedRecord::Denied | ClearedRecord::Failed => "withheld by a redaction policy".to_owned(),

@@ -82,9 +82,9 @@ fn weight(check: &Check) -> Overall {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use watchgate_hooks::PluginState;
     use CheckKind::{Core, Plugin, Upstream};
     use CheckStatus::{Degraded, Failing, Ok, Unknown};
+    use watchgate_hooks::PluginState;
 
     fn checks(of: &[(CheckKind, CheckStatus, u32)]) -> Vec<Check> {
         of.iter()
