@@ -141,7 +141,7 @@ pub struct Alert {
     pub started_at: SystemTime,
     /// When it was resolved.
     pub resolved_at: Option<SystemTime>,
-    /// The same for all notifications of one firing.
+    /// The same for all notifications about one rule and series.
     pub fingerprint: String,
 }
 
