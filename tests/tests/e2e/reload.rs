@@ -233,3 +233,28 @@ fn a_generation_that_is_swapped_out_finishes_its_call() {
     let failures = [("plugin", "p"), ("kind", "redaction"), ("reason", "wall_timeout")];
     assert_eq!(gateway.metrics().metric("watchgate_plugin_failures_total", &failures), 1.0);
 }
+
+#[test]
+fn a_policy_that_comes_and_goes_is_felt_by_the_next_event_of_an_open_stream() {
+    let folder = PluginFolder::new();
+    let (to_stream, to_send) = channel();
+    let to_send = Mutex::new(Some(to_send));
+    let upstream = Scripted::start(move |exchange| answer(exchange, &to_send));
+    let args = ["--upstream", &upstream.url(), "--plugins", folder.path()];
+    let gateway = Gateway::start(&args, GatewayOptions::default());
+    let mut stream = gateway.connect();
+    stream.send(&request("GET", "/events", &MCP_POST, b"")).unwrap();
+    assert_eq!(stream.head().unwrap().status(), 200);
+    let mut hears = |word: &str| {
+        to_stream.send(notification(0)).unwrap();
+        let seen = stream.body_until("\n\n").unwrap();
+        assert_eq!(String::from_utf8(seen).unwrap(), event(&notification(0).replace(SECRET, word)));
+    };
+    hears(SECRET);
+    folder.add("p", &guest("probe"), &probe_says(WORDS[0]));
+    gateway.wait_for_generation("p", 1);
+    hears(WORDS[0]);
+    folder.remove("p.wasm");
+    wait_until("the plugin is gone", || gateway.plugin("p").is_null().then_some(()));
+    hears(SECRET);
+}
