@@ -5,7 +5,7 @@ use watchgate_tests::gateway::target_dir;
 use watchgate_tests::peers;
 
 use crate::plugins;
-use crate::workspace::{build_release, cargo, release_tests, run};
+use crate::workspace::{build_release, dev_tests, release_tests, run};
 
 /// Which tests run.
 #[derive(Debug, clap::Args)]
@@ -26,12 +26,12 @@ pub fn test(arguments: &TestArguments) -> Result<()> {
     }
     plugins::build()?;
     build_release()?;
-    run(cargo("test").args(["--package", "xtask"]))?;
-    // All packages even after a failure, so that one run names everything that is broken.
+    // All of them even after a failure, so that one run names everything that is broken.
+    let small = run(dev_tests().arg("--no-fail-fast"));
     let mut tests = release_tests();
     tests.arg("--no-fail-fast");
     if arguments.no_peers {
         tests.args(["--", "--skip", "peers::"]);
     }
-    run(&mut tests)
+    run(&mut tests).and(small)
 }

@@ -9,8 +9,11 @@ use anyhow::{Context, Result, ensure};
 
 pub use watchgate_tests::gateway::target_dir;
 
-/// Which packages every release build is for. xtask is left out: it runs in the dev profile, and would be built twice.
-const SELECTION: [&str; 3] = ["--workspace", "--exclude", "xtask"];
+/// The packages that link wasmtime or are run as programs. Every release build is for all of them, because with another selection Cargo may
+/// choose other features and build wasmtime again. The others are tested in the dev profile: linking some forty small test programs with
+/// link-time optimisation takes a quarter of an hour and proves nothing more.
+pub const RELEASED: [&str; 6] =
+    ["watchgate", "watchgate-sandbox", "watchgate-catalog", "watchgate-demo", "watchgate-tests", "watchgate-bench"];
 
 /// The workspace's own folder.
 pub fn root() -> &'static Path {
@@ -29,22 +32,32 @@ pub fn cargo(subcommand: &str) -> Command {
     command
 }
 
-/// Builds every program of the workspace in release.
-///
-/// The end-to-end tests are named because Cargo unifies the features of dev-dependencies only when a test is among the targets:
-/// without one, `cargo test` after this would build tokio, and all that depends on it, a second time.
+/// Builds every program in release, and in such a way that [`release_tests`] afterwards builds no dependency again: a test is among the targets (the
+/// end-to-end tests, which link nothing big), because only then do the features that dev-dependencies ask for count.
 ///
 /// # Errors
 /// When the build fails.
 pub fn build_release() -> Result<()> {
-    run(cargo("build").arg("--release").args(SELECTION).args(["--bins", "--test", "e2e"]))
+    run(cargo("build").arg("--release").args(each("--package")).args(["--bins", "--test", "e2e"]))
 }
 
-/// `cargo test` over the same selection.
+/// `cargo test` of the same packages, without examples and documentation tests, which would link wasmtime once more each.
 pub fn release_tests() -> Command {
     let mut command = cargo("test");
-    command.arg("--release").args(SELECTION);
+    command.arg("--release").args(each("--package")).args(["--lib", "--bins", "--tests"]);
     command
+}
+
+/// `cargo test` of all other packages, in the dev profile.
+pub fn dev_tests() -> Command {
+    let mut command = cargo("test");
+    command.arg("--workspace").args(each("--exclude"));
+    command
+}
+
+/// One flag before each of [`RELEASED`].
+fn each(flag: &'static str) -> impl Iterator<Item = &'static str> {
+    RELEASED.into_iter().flat_map(move |package| [flag, package])
 }
 
 /// Runs a command with its output on the terminal.
