@@ -64,14 +64,12 @@ impl Detector {
     /// change is not looked at. False in most cases, and then nothing needs to be decoded.
     #[must_use]
     pub fn may_hold(&self, raw: &[u8]) -> bool {
-        // Other escapes stand for characters that no fingerprint and no announcement holds.
-        if memchr::memmem::find(raw, br"\u").is_some() {
-            return true;
-        }
         let mut settled = Settled::default();
         self.fingerprints
             .visit(raw, |place| match shape_at(raw, place) {
                 Some(shape) if shape.is_announced(raw, place, &mut settled) => ControlFlow::Break(()),
+                // `\u0...` may stand for a character of a fingerprint. Other escapes do not: no fingerprint holds what they stand for.
+                None if raw[place] == b'\\' => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),
             })
             .is_break()
@@ -169,7 +167,7 @@ impl Shape {
             Self::Bearer(start) => token::says_bearer(raw, start),
             Self::Jwt(start) => token::jwt_length(raw, start, until).is_some(),
             Self::PrivateKey(start) => private_key::says_begin(raw, start),
-            Self::Email(at) => email::address_around(raw, at).is_some(),
+            Self::Email(at) => email::says_address(raw, at),
             Self::Card(start) => card::digits_at(raw, start).is_some(),
         }
     }

@@ -71,6 +71,9 @@ impl RedactionPolicy for RedactSecrets {
 
 impl RedactSecrets {
     fn count(&self, counts: &Counts) {
+        if *counts == Counts::default() {
+            return;
+        }
         for class in Class::ALL {
             let count = counts[class.index()];
             if count > 0 {

@@ -117,7 +117,7 @@ fn merge_overlapping(edits: &mut Vec<Edit>, first: usize) {
         return;
     }
     let mut unsorted = edits.split_off(first);
-    unsorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
+    unsorted.sort_unstable_by_key(|edit| (edit.range.start, edit.range.end));
     for edit in unsorted {
         match edits.get_mut(first..).and_then(<[Edit]>::last_mut) {
             Some(last) if edit.range.start < last.range.end => last.range.end = last.range.end.max(edit.range.end),

@@ -8,6 +8,13 @@ use super::run;
 const LONGEST_LOCAL: usize = 64;
 const LONGEST_DOMAIN: usize = 255;
 
+/// Whether there may be an address around the `@` that stands at `at` in a raw JSON text, where characters beyond ASCII may be written as
+/// escapes.
+pub fn says_address(raw: &[u8], at: usize) -> bool {
+    let domain_end = at + 1 + run(raw, at + 1, LONGEST_DOMAIN, is_domain);
+    raw.get(domain_end) == Some(&b'\\') || address_around(raw, at).is_some()
+}
+
 /// The address around the `@` that stands at `at`.
 pub fn address_around(text: &[u8], at: usize) -> Option<Range<usize>> {
     let local = text[..at].iter().rev().take(LONGEST_LOCAL).take_while(|byte| is_local(**byte)).count();

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use memchr::memmem;
+use memchr::memchr_iter;
 
 const BEGIN: &[u8] = b"-----BEGIN";
 const END: &[u8] = b"-----END";
@@ -24,22 +24,22 @@ pub fn key_at(text: &[u8], start: usize) -> Option<Range<usize>> {
     }
     let label_start = start + BEGIN.len();
     let label = text.get(label_start..text.len().min(label_start + LONGEST_LABEL))?;
-    let label_length = memmem::find(label, DASHES)?;
-    let is_private = memmem::find(&label[..label_length], b"PRIVATE KEY").is_some();
+    let label_length = find(label, DASHES)?;
+    let is_private = find(&label[..label_length], b"PRIVATE KEY").is_some();
     is_private.then(|| start..end_after(text, label_start + label_length + DASHES.len()).unwrap_or(text.len()))
 }
 
 /// Where the END line that follows ends.
 fn end_after(text: &[u8], from: usize) -> Option<usize> {
-    let end = from + memmem::find(text.get(from..)?, END)? + END.len();
+    let end = from + find(text.get(from..)?, END)? + END.len();
     let label = text.get(end..text.len().min(end + LONGEST_LABEL))?;
-    Some(memmem::find(label, DASHES).map_or(end, |length| end + length + DASHES.len()))
+    Some(find(label, DASHES).map_or(end, |length| end + length + DASHES.len()))
 }
 
 /// Whether a key found begins here and does not end: it may go on in another string.
 #[must_use]
 pub fn is_unfinished_key(found: &[u8]) -> bool {
-    found.starts_with(BEGIN) && memmem::find(found, END).is_none()
+    found.starts_with(BEGIN) && find(found, END).is_none()
 }
 
 /// What a text that follows an unfinished key is.
@@ -61,4 +61,10 @@ pub fn continue_key(text: &[u8]) -> KeyLines {
     }
     let is_key = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || matches!(byte, b'+' | b'/' | b'=');
     if text.len() >= SHORTEST_LINE && text.iter().all(is_key) { KeyLines::Whole } else { KeyLines::Other }
+}
+
+/// Where `literal`, which begins with a hyphen or a capital, stands first. Base 64 has no hyphens, so that looking for the first byte alone
+/// jumps from line to line; a general search would add more code than the rest of this file.
+fn find(text: &[u8], literal: &[u8]) -> Option<usize> {
+    memchr_iter(literal[0], text).find(|at| text[*at..].starts_with(literal))
 }

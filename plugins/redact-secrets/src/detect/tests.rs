@@ -232,6 +232,14 @@ proptest! {
         prop_assert!(detector.find(text.as_bytes()).is_empty() || detector.may_hold(raw.as_bytes()), "{}", raw);
     }
 
+    // Only what an escape stands for may differ between the raw and the decoded text.
+    #[test]
+    fn addresses_of_any_script_are_announced(local in "[a-z\u{e9}\u{4e2d}]{1,3}", domain in "[a-z\u{e9}\u{4e2d}]{1,3}\\.[a-z\u{e9}\u{4e2d}]{2,3}") {
+        let text = format!("{local}@{domain}");
+        let raw = escaped(text.clone(), vec![3]).chars().map(|c| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) }).collect::<String>();
+        prop_assert!(all().find(text.as_bytes()).is_empty() || all().may_hold(raw.as_bytes()), "{}", raw);
+    }
+
     #[test]
     fn survives_anything(text in any::<Vec<u8>>(), pieces in prop::collection::vec(piece(), 0..6)) {
         for text in [text, pieces.concat().into_bytes()] {

@@ -50,7 +50,7 @@ fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
 }
 
 fn merged(mut found: Vec<Replacement>) -> Vec<Edit> {
-    found.sort_by_key(|found| found.range.start);
+    found.sort_unstable_by_key(|found| (found.range.start, found.range.end));
     let mut edits: Vec<Edit> = Vec::new();
     for Replacement { range, text, .. } in found {
         match edits.last_mut() {
