@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::checks::{Evidence, check};
 use crate::clients::{Client, Era};
 use crate::sample_server::REPORT_STEPS;
+use crate::secrets::KEY;
 use crate::set_up::{PLUGINS, Pieces, set_up};
 use crate::swap::{Swapped, swap};
 use crate::telling::{line, part};
@@ -71,6 +72,10 @@ async fn ask_through(pieces: &Pieces) -> Result<(Vec<String>, (u32, u32))> {
             line(&format!("{era:?}: {tool}"), &format!("{}{}", if answer.is_error { "tool error: " } else { "" }, answer.text));
             read.push(answer.text);
         }
+        // A name is what logs and metrics keep of a call, so a secret in its place shows whether they keep it.
+        let refused = client.call(KEY, &json!({})).await.err().map_or_else(|| "answered".to_owned(), |error| format!("{error:#}"));
+        line(&format!("{era:?}: (the key)"), &format!("refused: {refused}"));
+        read.push(refused);
         line(
             &format!("{era:?}: monthly_report"),
             &format!("{} notifications of progress; the server has {} tools", client.progress(), tools.len()),

@@ -40,7 +40,9 @@ pub async fn swap(pieces: &Pieces) -> Result<Swapped> {
     let answer_before = more_answers(pieces, &flow.tally).await?;
 
     let path = pieces.folder().join(PLUGIN).with_extension("wasm");
-    let component = with_custom_section(&fs::read(&path)?, "built-by", b"the demo");
+    // Different each time, so that no run finds what an earlier one had compiled.
+    let build = format!("demo {}", std::process::id());
+    let component = with_custom_section(&fs::read(&path)?, "build", build.as_bytes());
     let component = replace(pieces, &path, &component, before).await?;
     more_answers(pieces, &flow.tally).await?;
 

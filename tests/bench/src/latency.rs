@@ -65,6 +65,13 @@ impl Latencies {
     }
 }
 
+/// The middle one of the rounds' quantiles: a disturbance of the machine that falls on a few rounds does not move it.
+pub fn median_quantile(rounds: &[Latencies], share: f64) -> Duration {
+    let mut quantiles: Vec<Duration> = rounds.iter().map(|round| round.quantile(share)).collect();
+    quantiles.sort_unstable();
+    quantiles.get(quantiles.len() / 2).copied().unwrap_or_default()
+}
+
 /// Linear below [`STEPS`] nanoseconds, then [`STEPS`] buckets for each doubling.
 fn bucket(nanoseconds: u64) -> usize {
     let steps = STEPS as u64;

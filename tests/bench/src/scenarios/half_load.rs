@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use super::{Setting, request};
 use crate::closed_loop;
 use crate::gateways::Running;
-use crate::latency::Latencies;
+use crate::latency::{Latencies, median_quantile};
 use crate::nginx::{AccessLog, Nginx};
 use crate::paced::{self, Pace};
 use crate::report::{Figure, Section};
@@ -16,6 +16,9 @@ use crate::report::{Figure, Section};
 const CONNECTIONS: u32 = 8;
 /// How long the whole load is measured, to halve it.
 const TRIAL: Duration = Duration::from_secs(2);
+
+/// Every row is measured this often, in turn; its figures are those of the middle round.
+const ROUNDS: u32 = 5;
 
 /// Measures each at the same rate.
 pub fn measure(setting: &Setting) -> Result<Section> {
@@ -26,25 +29,31 @@ pub fn measure(setting: &Setting) -> Result<Section> {
     let address = redacting.gateway.traffic;
     let whole = closed_loop::run(address, CONNECTIONS as usize * 2, TRIAL, &request(address))?.rate();
     let pace = Pace { connections: CONNECTIONS, rate: whole / 2.0 };
+    let mut rows = [
+        ("direct", setting.upstream.address(), Vec::new()),
+        ("nginx", nginx.address, Vec::new()),
+        ("gateway, no plugin", plain.gateway.traffic, Vec::new()),
+        ("gateway, 1 plugin", address, Vec::new()),
+    ];
+    for _ in 0..ROUNDS {
+        for (_, address, rounds) in &mut rows {
+            rounds.push(at(*address, pace, setting.duration / ROUNDS)?);
+        }
+    }
+    let direct = rows[0].2.clone();
     let mut section =
         Section::new(format!("Latency at {:.0} requests a second, half of what the gateway with one plugin bears", pace.rate));
-    let direct = at(setting.upstream.address(), pace, setting.duration)?;
-    for (name, address) in [
-        ("direct", setting.upstream.address()),
-        ("nginx", nginx.address),
-        ("gateway, no plugin", plain.gateway.traffic),
-        ("gateway, 1 plugin", redacting.gateway.traffic),
-    ] {
-        let latencies = at(address, pace, setting.duration)?;
-        section.row(
-            name,
-            vec![
-                Figure::milliseconds("p50_ms", latencies.p50()),
-                Figure::milliseconds("p99_ms", latencies.p99()),
-                Figure::milliseconds("added_p50_ms", latencies.p50().saturating_sub(direct.p50())),
-                Figure::milliseconds("added_p99_ms", latencies.p99().saturating_sub(direct.p99())),
-            ],
-        );
+    for (name, _, rounds) in &rows {
+        let added = |share| median_quantile(rounds, share).saturating_sub(median_quantile(&direct, share));
+        let mut figures = vec![
+            Figure::milliseconds("p50_ms", median_quantile(rounds, 0.5)),
+            Figure::milliseconds("p99_ms", median_quantile(rounds, 0.99)),
+        ];
+        if *name != "direct" {
+            figures.push(Figure::milliseconds("added_p50_ms", added(0.5)));
+            figures.push(Figure::milliseconds("added_p99_ms", added(0.99)));
+        }
+        section.row(name, figures);
     }
     Ok(section)
 }

@@ -11,7 +11,8 @@ use watchgate_tests::wait::{DEADLINE, wait_for};
 use super::Setting;
 use crate::cpu;
 use crate::gateways::{Plugin, Running};
-use crate::paced::{self, Pace, connect};
+use crate::latency::{Latencies, median_quantile};
+use crate::paced::{self, Pace, Paced, connect};
 use crate::report::{Figure, Section};
 use crate::wire::{QUERY, tool_call};
 
@@ -24,6 +25,9 @@ const SETTINGS: &str = "[config]\nredact = \"loop\"\nwhen = \"bench-loop-mark\"\
 /// Well under what the gateway bears: neighbours that are measured, not a load.
 const PACE: Pace = Pace { connections: 4, rate: 1000.0 };
 
+/// The figures are those of the middle round.
+const ROUNDS: u32 = 5;
+
 /// Measures the neighbours alone and beside the loops.
 pub fn measure(setting: &Setting) -> Result<Section> {
     let config = format!("[servers.good]\nurl = \"{0}\"\n\n[servers.bad]\nurl = \"{0}\"\n", setting.upstream.url(""));
@@ -32,7 +36,9 @@ pub fn measure(setting: &Setting) -> Result<Section> {
     let address = running.gateway.traffic;
     let neighbour = tool_call(&address.to_string(), "/good/mcp", QUERY);
 
-    let alone = paced::run(address, PACE, setting.duration, &neighbour)?;
+    let calls =
+        || -> Result<Vec<Paced>> { (0..ROUNDS).map(|_| paced::run(address, PACE, setting.duration / ROUNDS, &neighbour)).collect() };
+    let alone = calls()?;
     let mut stuck = Vec::new();
     for _ in 0..LOOPING {
         let mut stream = connect(address)?;
@@ -42,17 +48,19 @@ pub fn measure(setting: &Setting) -> Result<Section> {
     // The loops have begun when the gateway is busy without any other call.
     wait_for(DEADLINE, || is_busy(running.gateway.id()).then_some(())).context("the plugin does not loop")?;
     let before = cpu::time_of(&[running.gateway.id()])?;
-    let beside = paced::run(address, PACE, setting.duration, &neighbour)?;
+    let beside = calls()?;
     let spent = cpu::time_of(&[running.gateway.id()])?.saturating_sub(before);
     let still_stuck = stuck.iter().filter(|stream| is_silent(stream)).count();
     ensure!(still_stuck > 0, "no call was stuck any more when the measurement ended");
 
     let mut section = Section::new(format!("{:.0} calls a second beside {LOOPING} calls that loop in a plugin", PACE.rate));
-    for (name, paced) in [("alone", &alone), ("beside loops", &beside)] {
+    for (name, rounds) in [("alone", &alone), ("beside loops", &beside)] {
+        let latencies: Vec<Latencies> = rounds.iter().map(|round| round.latencies.clone()).collect();
+        let failed: usize = rounds.iter().map(|round| round.failures.len()).sum();
         let mut figures = vec![
-            Figure::milliseconds("p50_ms", paced.latencies.p50()),
-            Figure::milliseconds("p99_ms", paced.latencies.p99()),
-            Figure::number("failed", paced.failures.len() as f64, 0),
+            Figure::milliseconds("p50_ms", median_quantile(&latencies, 0.5)),
+            Figure::milliseconds("p99_ms", median_quantile(&latencies, 0.99)),
+            Figure::number("failed", failed as f64, 0),
         ];
         if name == "beside loops" {
             figures.push(Figure::number("cores_busy", spent.as_secs_f64() / setting.duration.as_secs_f64(), 2));
