@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -48,6 +49,8 @@ pub fn rebuilt(component: &[u8], mark: &str) -> Vec<u8> {
 pub struct Running {
     /// The gateway.
     pub gateway: Gateway,
+    /// From its process being started to both listeners being announced, which is after every plugin has been loaded.
+    pub started_in: Duration,
     folder: TempDir,
 }
 
@@ -78,7 +81,9 @@ impl Running {
         for plugin in plugins {
             arguments.extend(["--require", &plugin.name]);
         }
+        let begin = Instant::now();
         let gateway = Gateway::try_start(&arguments, options)?;
+        let started_in = begin.elapsed();
         let ready = gateway.admin_get("/health/ready");
         anyhow::ensure!(
             ready.status() == 200,
@@ -86,7 +91,7 @@ impl Running {
             gateway.admin_get("/api/plugins").text(),
             gateway.stderr()
         );
-        Ok(Self { gateway, folder })
+        Ok(Self { gateway, started_in, folder })
     }
 
     /// The component of a plugin.

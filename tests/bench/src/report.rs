@@ -21,6 +21,11 @@ impl Figure {
         Self { name, value, decimals }
     }
 
+    /// What one time has more than another, in milliseconds; less than nothing where noise is larger than what is measured.
+    pub fn added_milliseconds(name: &'static str, value: Duration, base: Duration) -> Self {
+        Self { name, value: (value.as_secs_f64() - base.as_secs_f64()) * 1e3, decimals: 3 }
+    }
+
     /// A time in milliseconds; the name ends in `_ms`.
     pub fn milliseconds(name: &'static str, value: Duration) -> Self {
         Self { name, value: value.as_secs_f64() * 1e3, decimals: 3 }

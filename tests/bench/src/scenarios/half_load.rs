@@ -44,14 +44,13 @@ pub fn measure(setting: &Setting) -> Result<Section> {
     let mut section =
         Section::new(format!("Latency at {:.0} requests a second, half of what the gateway with one plugin bears", pace.rate));
     for (name, _, rounds) in &rows {
-        let added = |share| median_quantile(rounds, share).saturating_sub(median_quantile(&direct, share));
         let mut figures = vec![
             Figure::milliseconds("p50_ms", median_quantile(rounds, 0.5)),
             Figure::milliseconds("p99_ms", median_quantile(rounds, 0.99)),
         ];
         if *name != "direct" {
-            figures.push(Figure::milliseconds("added_p50_ms", added(0.5)));
-            figures.push(Figure::milliseconds("added_p99_ms", added(0.99)));
+            figures.push(Figure::added_milliseconds("added_p50_ms", median_quantile(rounds, 0.5), median_quantile(&direct, 0.5)));
+            figures.push(Figure::added_milliseconds("added_p99_ms", median_quantile(rounds, 0.99), median_quantile(&direct, 0.99)));
         }
         section.row(name, figures);
     }

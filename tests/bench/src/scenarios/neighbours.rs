@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -25,6 +26,8 @@ const SETTINGS: &str = "[config]\nredact = \"loop\"\nwhen = \"bench-loop-mark\"\
 /// Well under what the gateway bears: neighbours that are measured, not a load.
 const PACE: Pace = Pace { connections: 4, rate: 1000.0 };
 
+/// Calls past the gateway meanwhile: what they lose is lost to the loops taking a core, not to the gateway.
+const PAST: Pace = Pace { connections: 1, rate: 200.0 };
 /// The figures are those of the middle round.
 const ROUNDS: u32 = 5;
 
@@ -48,13 +51,19 @@ pub fn measure(setting: &Setting) -> Result<Section> {
     // The loops have begun when the gateway is busy without any other call.
     wait_for(DEADLINE, || is_busy(running.gateway.id()).then_some(())).context("the plugin does not loop")?;
     let before = cpu::time_of(&[running.gateway.id()])?;
-    let beside = calls()?;
+    let stop = AtomicBool::new(false);
+    let (beside, past) = std::thread::scope(|scope| -> Result<(Vec<Paced>, Paced)> {
+        let past = scope.spawn(|| paced::run_until(setting.upstream.address(), PAST, &neighbour, &stop));
+        let beside = calls();
+        stop.store(true, Ordering::Relaxed);
+        Ok((beside?, past.join().expect("the load generator does not panic")?))
+    })?;
     let spent = cpu::time_of(&[running.gateway.id()])?.saturating_sub(before);
     let still_stuck = stuck.iter().filter(|stream| is_silent(stream)).count();
     ensure!(still_stuck > 0, "no call was stuck any more when the measurement ended");
 
     let mut section = Section::new(format!("{:.0} calls a second beside {LOOPING} calls that loop in a plugin", PACE.rate));
-    for (name, rounds) in [("alone", &alone), ("beside loops", &beside)] {
+    for (name, rounds) in [("alone", &alone), ("beside loops", &beside), ("beside loops, past the gateway", &vec![past])] {
         let latencies: Vec<Latencies> = rounds.iter().map(|round| round.latencies.clone()).collect();
         let failed: usize = rounds.iter().map(|round| round.failures.len()).sum();
         let mut figures = vec![

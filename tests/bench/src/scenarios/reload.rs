@@ -16,7 +16,7 @@ use crate::report::{Figure, Section};
 const SWAPS: u32 = 20;
 const PACE: Pace = Pace { connections: 8, rate: 2000.0 };
 /// Calls past the gateway meanwhile: what they lose is lost to the compiler taking a core, not to the gateway.
-const BESIDE: Pace = Pace { connections: 1, rate: 200.0 };
+const PAST: Pace = Pace { connections: 1, rate: 200.0 };
 
 /// Measures an idle plugin folder, then one in which a component is overwritten again and again.
 pub fn measure(setting: &Setting) -> Result<Section> {
@@ -27,21 +27,21 @@ pub fn measure(setting: &Setting) -> Result<Section> {
     let quiet = paced::run(address, PACE, setting.duration, &request)?;
 
     let stop = AtomicBool::new(false);
-    let (swapping, beside, live) = std::thread::scope(|scope| -> Result<(Paced, Paced, Latencies)> {
+    let (swapping, past, live) = std::thread::scope(|scope| -> Result<(Paced, Paced, Latencies)> {
         let calling = scope.spawn(|| paced::run_until(address, PACE, &request, &stop));
-        let beside = scope.spawn(|| paced::run_until(setting.upstream.address(), BESIDE, &request, &stop));
+        let past = scope.spawn(|| paced::run_until(setting.upstream.address(), PAST, &request, &stop));
         let live: Result<Latencies> = (1..=SWAPS).try_fold(Latencies::default(), |mut live, number| {
             live.record(swap(&running, &plugin.name, &plugin.component, number)?);
             Ok(live)
         });
         stop.store(true, Ordering::Relaxed);
         let joined = |paced: std::thread::ScopedJoinHandle<'_, Result<Paced>>| paced.join().expect("the load generator does not panic");
-        Ok((joined(calling)?, joined(beside)?, live?))
+        Ok((joined(calling)?, joined(past)?, live?))
     })?;
 
     let size = plugin.component.len() / 1024;
     let mut section = Section::new(format!("{SWAPS} swaps of {} ({size} KiB) at {:.0} calls a second", plugin.name, PACE.rate));
-    for (name, paced) in [("no swaps", &quiet), ("swaps", &swapping), ("swaps, past the gateway", &beside)] {
+    for (name, paced) in [("no swaps", &quiet), ("swaps", &swapping), ("swaps, past the gateway", &past)] {
         let mut figures = vec![
             Figure::milliseconds("p50_ms", paced.latencies.p50()),
             Figure::milliseconds("p99_ms", paced.latencies.p99()),

@@ -30,7 +30,7 @@ pub fn measure(setting: &Setting) -> Result<Section> {
             vec![
                 Figure::milliseconds("p50_ms", latencies.p50()),
                 Figure::milliseconds("p99_ms", latencies.p99()),
-                Figure::milliseconds("added_p50_ms", latencies.p50().saturating_sub(direct.p50())),
+                Figure::added_milliseconds("added_p50_ms", latencies.p50(), direct.p50()),
             ],
         );
     }
