@@ -17,7 +17,7 @@ use crate::watch::WatchMode;
 /// What the catalog is told.
 #[derive(Clone, Debug)]
 pub struct CatalogConfig {
-    /// The folder whose top level holds `NAME.wasm` and `NAME.toml`. It need not exist; it is found when it appears.
+    /// The folder whose top level holds `NAME.wasm` and `NAME.toml`, as an absolute path. It need not exist; it is found when it appears.
     pub folder: PathBuf,
     /// Names of plugins without which no traffic passes, whatever their settings say.
     pub required: Vec<String>,
@@ -30,7 +30,10 @@ pub struct CatalogConfig {
 impl CatalogConfig {
     /// This folder, nothing required, events of the operating system, and a scan each 30 s for those that get lost.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), required: Vec::new(), scan_interval: Duration::from_secs(30), watch: WatchMode::default() }
+        // Events name absolute paths whatever was watched; it fails only for an empty path or without a working folder.
+        let folder = folder.into();
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        Self { folder, required: Vec::new(), scan_interval: Duration::from_secs(30), watch: WatchMode::default() }
     }
 }
 

@@ -107,7 +107,7 @@ fn report(envelopes: Vec<Envelope>, exchange: &mut Exchange, text: Option<Bytes>
 /// Says why, for operators; the client learns only the error id.
 pub(crate) fn log_denial(denial: &Denial, server: &str, direction: Direction, error_id: &ErrorId) {
     tracing::warn!(
-        plugin = %denial.plugin, reason = ?denial.reason, detail = %denial.detail, server, direction = direction.as_str(),
+        plugin = %denial.plugin, reason = denial.reason.as_str(), detail = %denial.detail, server, direction = direction.as_str(),
         error_id = error_id.as_str(), "message denied"
     );
 }

@@ -71,7 +71,7 @@ impl<L: Loader + Clone> World<L> {
         let (live, board) = (Arc::new(LiveHooks::new(HookSet::empty())), Arc::new(StatusBoard::new()));
         let (shutdown, stop) = watch::channel(false);
         let loader = loader(&telemetry);
-        let config = CatalogConfig { required: setup.required, watch: setup.watch, ..CatalogConfig::new(&folder) };
+        let config = CatalogConfig { required: setup.required, watch: setup.watch, ..CatalogConfig::new(relative(&folder)) };
         let catalog = Catalog::start(config, loader.clone(), Arc::clone(&live), Arc::clone(&board), Arc::clone(&telemetry), stop);
         Self { _home: home, folder, loader, live, board, telemetry, catalog, shutdown }
     }
@@ -167,4 +167,11 @@ fn line(status: &PluginStatus) -> String {
         line += &format!(" !{refusal}");
     }
     if status.required { line + " required" } else { line }
+}
+
+/// The same path as seen from the working folder, which is how operators name theirs.
+fn relative(path: &Path) -> PathBuf {
+    let up = std::env::current_dir().unwrap().components().count() - 1;
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    std::iter::repeat_n("..", up).collect::<PathBuf>().join(path.strip_prefix("/").unwrap())
 }
