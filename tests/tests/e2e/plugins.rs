@@ -51,7 +51,8 @@ fn a_plugin_from_the_first_copy_to_its_deletion() {
         plugin
     };
     folder.write("p.wasm", &guest("redactor"));
-    assert_eq!(wait_to_hear(&gateway, &said_by("redactor")), [WORDS], "dropped in");
+    let before = wait_to_hear(&gateway, &said_by("redactor"));
+    assert!(before.iter().all(|heard| heard == WORDS), "{before:?}");
     let first = generation(1);
     assert_eq!(first["kinds"], serde_json::json!(["redaction"]));
     assert_eq!((first["size_bytes"].as_u64(), first["refusal"].is_null()), (Some(guest("redactor").len() as u64), true));
@@ -132,6 +133,12 @@ fn a_file_that_is_written_slowly_waits_until_it_is_closed() {
     assert_eq!(gateway.metrics().metric("watchgate_reload_total", &[("result", "refused")]), 0.0);
 }
 
+/// What is heard when the request was redacted as `one` shows, and the answer as `other` does.
+fn both(one: &str, other: &str) -> String {
+    let words = WORDS.split(' ').zip(one.split(' ').zip(other.split(' ')));
+    words.map(|(word, (one, other))| if one == word { other } else { one }).collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn a_config_map_is_swapped_by_its_link() {
     let (folder, upstream) = (PluginFolder::new(), upstream());
@@ -158,9 +165,10 @@ fn a_config_map_is_swapped_by_its_link() {
     ] {
         version(name, &component, &settings);
         point_at(name);
-        // Old or new, and never the new component with the old settings.
-        let before = wait_to_hear(&gateway, &expected);
-        assert!(before.is_empty() || before == [last.clone()], "{before:?}");
+        // Never the new component with the old settings. The swap may come between a request and its answer.
+        for before in wait_to_hear(&gateway, &expected) {
+            assert!([&last, &both(&last, &expected)].contains(&&before), "{before}");
+        }
         last = expected;
     }
     assert_eq!(gateway.metrics().metric("watchgate_reload_total", &[("result", "refused")]), 0.0);
