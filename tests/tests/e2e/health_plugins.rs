@@ -9,6 +9,7 @@ use watchgate_tests::{Exchange, Gateway, GatewayOptions, PluginFolder, Scripted,
 
 use crate::guarded::KEY;
 use crate::messages::tool_call;
+use crate::redaction::limits;
 
 /// An MCP server of 2026-07-28 with these tools, which can be changed while it runs.
 fn server(tools: &[&str]) -> (Scripted, Arc<Mutex<Vec<String>>>) {
@@ -162,7 +163,7 @@ fn a_secret_that_a_server_tells_the_gateway_is_shown_to_nobody() {
 /// A health plugin that misbehaves: its check is unknown, and failing in the end; nothing else suffers.
 fn check_evil(evil: &str, reason: &str) {
     let (upstream, _) = server(&["a"]);
-    let settings = format!("kinds = [\"health\"]\ninterval = \"1s\"\n[config]\nhealth = {evil:?}\n[limits]\nwall = \"200ms\"\n");
+    let settings = format!("kinds = [\"health\"]\ninterval = \"1s\"\n[config]\nhealth = {evil:?}\n{}", limits(evil));
     let folder = PluginFolder::with("evil", &guest("probe"), &settings);
     folder.add("good", &guest("probe"), "kinds = [\"health\"]\ninterval = \"1s\"\n");
     let gateway = Gateway::start(&["--upstream", &upstream.url(), "--plugins", folder.path()], GatewayOptions::default());

@@ -89,9 +89,14 @@ impl Scene {
     }
 }
 
+/// Only who waits shall meet the wall deadline; who computes needs longer for it on a loaded machine.
+pub fn limits(evil: &str) -> &'static str {
+    if evil == "wait" { "[limits]\nwall = \"500ms\"\n" } else { "[limits]\nwall = \"10s\"\n" }
+}
+
 /// With a probe that does `action` at the word, messages that hold it are denied in either direction, and all others pass.
 fn check_fails_closed(action: &str, reason: &str) {
-    let scene = Scene::start(&format!("{ALONE}[config]\nredact = {action:?}\nwhen = {WORD:?}\n[limits]\nwall = \"500ms\"\n"));
+    let scene = Scene::start(&format!("{ALONE}[config]\nredact = {action:?}\nwhen = {WORD:?}\n{}", limits(action)));
     let starts = || scene.gateway.metrics().metric("probe_starts_total", &[("plugin", "probe")]);
     let mut denied = 0.0;
     for (target, id) in [("/json", json!(0)), ("/events", json!("an id")), ("/json", json!(7)), ("/events", json!(-1))] {
@@ -246,7 +251,7 @@ fn a_denied_request_of_the_server_is_answered_in_the_clients_name() {
 
 /// With a probe whose `observe` does `action` for the bad tool, no client notices, and later operations are observed.
 fn check_fails_open(action: &str, reason: &str) {
-    let settings = format!("kinds = [\"derivation\"]\n[config]\nobserve = {action:?}\nwhen = {BAD_TOOL:?}\n[limits]\nwall = \"300ms\"\n");
+    let settings = format!("kinds = [\"derivation\"]\n[config]\nobserve = {action:?}\nwhen = {BAD_TOOL:?}\n{}", limits(action));
     let scene = Scene::start(&settings);
     let observed = |name: &str| scene.gateway.wait_for_metric("probe_operations_total", &[("plugin", "probe"), ("name", name)], 1.0);
     for (round, target) in ["/json", "/events"].into_iter().enumerate() {
