@@ -94,6 +94,8 @@ fn a_kept_connection_that_the_upstream_closed_meanwhile_costs_no_call() {
         assert_eq!(gateway.post("/mcp", &tool_call(id, "t")).status(), 200, "call {id}");
         // A call that is under way when the connection closes may be lost, and must not be sent twice; a later one may not.
         wait_until("the upstream has closed", || (closed.load(Ordering::SeqCst) == usize::try_from(id).ok()? + 1).then_some(()));
+        // Whoever answers this has heard of everything that happened before it was asked, the end of that connection included.
+        assert_eq!(gateway.admin_get("/health/live").status(), 200);
     }
     assert_eq!(upstream.requests().len(), 50);
 }
