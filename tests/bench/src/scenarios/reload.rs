@@ -63,7 +63,9 @@ pub fn measure(setting: &Setting) -> Result<Section> {
 /// Overwrites the component in place and gives the time from the file's closing to the next generation being live.
 fn swap(running: &Running, name: &str, component: &[u8], number: u32) -> Result<Duration> {
     let before = generation(running, name).context("the plugin is not live")?;
-    fs::write(running.component(name), rebuilt(component, &number.to_string()))?;
+    // Of this run alone, so that no run finds what an earlier one had compiled.
+    let mark = format!("{}-{number}", std::process::id());
+    fs::write(running.component(name), rebuilt(component, &mark))?;
     let closed = Instant::now();
     let live = wait_for(DEADLINE, || generation(running, name).filter(|found| *found > before).map(|_| closed.elapsed()));
     live.with_context(|| format!("swap {number} does not go live: {}", running.gateway.admin_get("/api/plugins").text()))
