@@ -33,6 +33,11 @@ impl BoundedNames {
         }
         OTHER
     }
+
+    /// Makes room for another name; the caller removes the series first.
+    pub fn forget(&self, name: &str) {
+        self.seen.write().remove(cut(name));
+    }
 }
 
 /// The first [`LONGEST_LABEL`] bytes of `text`, less what would split a character.
@@ -48,6 +53,9 @@ mod tests {
     fn names_past_the_bound_are_other() {
         let names = BoundedNames::new(2);
         assert_eq!(["a", "b", "a", "c", "b"].map(|name| names.label(name)), ["a", "b", "a", "_other", "b"]);
+        names.forget("a");
+        names.forget("never seen");
+        assert_eq!(["c", "a", "b"].map(|name| names.label(name)), ["c", "_other", "b"]);
     }
 
     #[test]

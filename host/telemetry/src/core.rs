@@ -1,8 +1,11 @@
 //! What every handle of one gateway shares: the families, and the numbers of the words used as label values.
 
+use crate::certificate::{CertificateMetrics, MOST_CERTIFICATES};
+use crate::endpoint::{EndpointMetrics, MOST_ENDPOINTS};
 use crate::error_type::ErrorWords;
 use crate::families::Families;
 use crate::intern::Interner;
+use crate::leases::Leases;
 
 /// MCP methods; the specification defines 36 up to 2026-07-28.
 pub(crate) const METHODS: usize = 64;
@@ -18,6 +21,8 @@ pub(crate) struct Core {
     pub outcomes: Interner<OUTCOMES>,
     pub versions: Interner<VERSIONS>,
     pub error_words: ErrorWords,
+    pub endpoints: Leases<EndpointMetrics>,
+    pub certificates: Leases<CertificateMetrics>,
 }
 
 impl Core {
@@ -28,6 +33,8 @@ impl Core {
             outcomes: Interner::new(),
             versions: Interner::new(),
             error_words: ErrorWords::new(),
+            endpoints: Leases::new(MOST_ENDPOINTS),
+            certificates: Leases::new(MOST_CERTIFICATES),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Everything the product can say about itself: one struct a fact, given to [`Telemetry::emit`].
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use crate::error_type::ErrorType;
 use crate::server::ServerMetrics;
 use crate::telemetry::Telemetry;
+use crate::words::{ConfigReload, ConnectionRefusal, GuardRefusal};
 
 mod sealed {
     pub trait Sealed {}
@@ -91,7 +93,7 @@ impl NameKind {
     }
 }
 
-/// An HTTP exchange ended. Feeds `watchgate_http_*` and the access line.
+/// An HTTP exchange ended. Feeds `watchgate_http_*`, `watchgate_client_requests_total` and the access line.
 pub struct ExchangeFinished<'a> {
     /// The server it was routed to.
     pub server: &'a ServerMetrics,
@@ -113,11 +115,11 @@ pub struct ExchangeFinished<'a> {
     pub request_bytes: u64,
     /// Bytes of the response body.
     pub response_bytes: u64,
-    /// What only the access line says.
+    /// What only the access line says, but for `client_name`, by which exchanges are also counted.
     pub line: AccessLine,
 }
 
-/// The fields that only the access line holds; absent ones are left out of it.
+/// The fields of the access line that are not in [`ExchangeFinished`]; absent ones are left out of it.
 #[derive(Clone, Debug, Default)]
 pub struct AccessLine {
     /// The method of the first message; `None` when there is none or the specification does not define it.
@@ -142,6 +144,12 @@ pub struct AccessLine {
     pub request_id: Option<Box<str>>,
     /// How many JSON-RPC requests and notifications the exchange carried.
     pub operations: u32,
+    /// The name that the client's key or token is bound to, never the key; the line holds its first 128 bytes.
+    pub client_name: Option<Arc<str>>,
+    /// The authority of the endpoint that was chosen, where the server has several.
+    pub endpoint: Option<Arc<str>>,
+    /// How often the request was tried; left out of the line unless more than once.
+    pub attempts: u32,
 }
 
 /// A JSON-RPC request or notification, in either direction, ended. Feeds the `mcp_*` metrics and those of tools.
@@ -184,7 +192,26 @@ pub struct UpstreamConnected<'a> {
     pub ok: bool,
 }
 
-/// A probe told whether the server works.
+/// A client connection was ended before there was an exchange.
+pub struct ConnectionRefused {
+    /// Why.
+    pub reason: ConnectionRefusal,
+}
+
+/// A request was refused by the allow-lists for `Host` and `Origin`.
+pub struct GuardRefused {
+    /// Which of them.
+    pub reason: GuardRefusal,
+}
+
+/// The configuration was read again.
+pub struct ConfigReloadFinished {
+    /// What came of it.
+    pub result: ConfigReload,
+}
+
+/// A probe told whether the server works. Counts only for servers that have handles, see [`Telemetry::server`]: a probe may end
+/// after its server was retired.
 pub struct ServerUp<'a> {
     /// The server's configured name.
     pub server: &'a str,
@@ -242,6 +269,9 @@ facts! {
     ExchangeFinished<'_> => |fact, telemetry| telemetry.exchange_finished(fact);
     OperationFinished<'_> => |fact, _telemetry| fact.server.operation_finished(&fact);
     UpstreamConnected<'_> => |fact, _telemetry| fact.server.upstream_connected(fact.duration, fact.ok);
+    ConnectionRefused => |fact, telemetry| telemetry.refusals().connections.count(fact.reason);
+    GuardRefused => |fact, telemetry| telemetry.refusals().guard.count(fact.reason);
+    ConfigReloadFinished => |fact, telemetry| telemetry.config_reload_finished(&fact);
     ServerUp<'_> => |fact, telemetry| telemetry.server_up(&fact);
     ReloadFinished<'_> => |fact, telemetry| telemetry.reload_finished(&fact);
     TelemetryDropped => |fact, telemetry| telemetry.families().telemetry_dropped.with(&[fact.signal, fact.reason]).inc();

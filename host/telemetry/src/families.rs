@@ -15,6 +15,8 @@ const CONNECT_BUCKETS: &[f64] = &[0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0
 const PLUGIN_BUCKETS: &[f64] =
     &[0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.02, 0.1, 1.0, 10.0];
 const RELOAD_BUCKETS: &[f64] = &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+/// A session is a conversation: seconds for a script, hours for a person, days for a service.
+const SESSION_BUCKETS: &[f64] = &[1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 604_800.0];
 const BYTE_BUCKETS: &[f64] =
     &[64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
 
@@ -98,6 +100,13 @@ macro_rules! metrics {
                 Self { $($field: Family::core(MetricName::$id.definition(), operation_buckets),)* }
             }
 
+            /// Removes, in every family whose labels begin with `labels`, the series whose values begin with `values`.
+            pub fn remove_under(&self, labels: &[Label], values: &[&str]) {
+                $(if [$(Label::$label),*].starts_with(labels) {
+                    self.$field.remove_under(values);
+                })*
+            }
+
             /// Every family that has a series.
             pub fn collect(&self) -> Vec<MetricFamily> {
                 [$(self.$field.collect(),)*].into_iter().flatten().collect()
@@ -131,6 +140,52 @@ metrics! {
         "1 when the last probe of the server succeeded, else 0.";
     histogram(CONNECT_BUCKETS) UpstreamConnect upstream_connect "watchgate_upstream_connect_seconds" [Server, Result]
         "Time to open a connection to the server, in seconds; result is ok or failed.";
+    gauge EndpointUp endpoint_up "watchgate_endpoint_up" [Server, Endpoint]
+        "1 when the endpoint worked when it was last tried, else 0.";
+    counter EndpointRequests endpoint_requests "watchgate_endpoint_requests_total" [Server, Endpoint, Result]
+        "Requests sent to the endpoint that ended; result is ok, failed (an answer of a server in trouble, a broken one, or none in time), connect_failed or abandoned (the client left first).";
+    gauge EndpointRequestsInFlight endpoint_requests_in_flight "watchgate_endpoint_requests_in_flight" [Server, Endpoint]
+        "Requests that are with the endpoint now, open event streams included.";
+    gauge EndpointEjected endpoint_ejected "watchgate_endpoint_ejected" [Server, Endpoint]
+        "1 while the endpoint is passed over because it failed, else 0.";
+    counter EndpointEjections endpoint_ejections "watchgate_endpoint_ejections_total" [Server, Endpoint]
+        "Times that the endpoint began to be passed over.";
+    gauge CircuitBreakerState circuit_breaker_state "watchgate_circuit_breaker_state" [Server, Endpoint]
+        "The endpoint's circuit breaker: 0 closed (requests pass), 1 open (none does), 2 half-open (one does, on trial).";
+    counter CircuitBreakerTransitions circuit_breaker_transitions "watchgate_circuit_breaker_transitions_total" [Server, Endpoint, State]
+        "Times that the endpoint's circuit breaker came into the state.";
+    counter UpstreamRetries upstream_retries "watchgate_upstream_retries_total" [Server, Result]
+        "Requests that never left and were to be tried again; result is sent, or over_budget where too many are.";
+    counter Limited limited "watchgate_limited_total" [Server, Limit]
+        "Requests and messages refused because they were over a limit.";
+    counter RateLimited rate_limited "watchgate_rate_limited_total" [Server]
+        "Requests refused because their client sends too many: `watchgate_limited_total` with the limit rate.";
+    counter ConcurrencyLimited concurrency_limited "watchgate_concurrency_limited_total" [Server]
+        "Requests refused because too many were going on: `watchgate_limited_total` with the limit concurrency.";
+    counter StreamsLimited streams_limited "watchgate_streams_limited_total" [Server]
+        "Event streams refused because their client had too many: `watchgate_limited_total` with the limit streams.";
+    counter Auth auth "watchgate_auth_total" [Server, Result]
+        "Verdicts on credentials; result is the gateway's own known, missing, invalid or expired, or the server's upstream_401 or upstream_403.";
+    counter ClientRequests client_requests "watchgate_client_requests_total" [Client]
+        "HTTP exchanges that ended, of clients whose key or token is bound to a name.";
+    counter GuardRefused guard_refused "watchgate_guard_refused_total" [Reason]
+        "Requests refused because of the value of their Host or Origin; reason is host or origin.";
+    gauge SessionsActive sessions_active "watchgate_sessions_active" [Server]
+        "Sessions of protocol revisions before 2026-07-28 that are neither ended nor idle for too long.";
+    histogram(SESSION_BUCKETS) SessionDuration session_duration "mcp_server_session_duration_seconds" [Server]
+        "Time from a session's initialize to its end, in seconds; for one that was left idle, to its last use.";
+    counter ConnectionsRefused connections_refused "watchgate_connections_refused_total" [Reason]
+        "Client connections ended before there was an exchange; reason is tls_handshake, slow_head, malformed_head, head_too_large or too_many.";
+    gauge TlsCertNotAfter tls_cert_not_after "watchgate_tls_cert_not_after_seconds" [Name]
+        "When the certificate in use ends, seconds since the Unix epoch.";
+    counter TlsReloads tls_reloads "watchgate_tls_reloads_total" [Name, Result]
+        "Times that a certificate had changed and was read again; result is replaced, or failed where the one before stays in use.";
+    counter ConfigReloads config_reloads "watchgate_config_reloads_total" [Result]
+        "Times that the configuration was read again; result is applied, or refused where the one before stays in force.";
+    gauge ConfigLastReloadSuccessful config_last_reload_successful "watchgate_config_last_reload_successful" []
+        "1 when the configuration was applied when it was last read, else 0.";
+    float_gauge ConfigLastReload config_last_reload "watchgate_config_last_reload_timestamp_seconds" []
+        "When the configuration in force was applied, seconds since the Unix epoch.";
     gauge ConnectionsOpen connections_open "watchgate_connections_open" []
         "Client connections open now.";
     counter PluginCalls plugin_calls "watchgate_plugin_calls_total" [Plugin, Kind]
@@ -200,7 +255,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::TABLE;
-    use crate::names::{Buckets, MetricKind};
+    use crate::names::{Buckets, Label, MetricKind};
 
     #[test]
     fn every_row_stands_at_its_own_index_under_a_name_of_its_own() {
@@ -213,6 +268,12 @@ mod tests {
             assert_eq!(row.kind == MetricKind::Histogram, !matches!(row.buckets, Buckets::None), "{}", row.name);
             let labels: HashSet<_> = row.labels.iter().collect();
             assert_eq!(labels.len(), row.labels.len(), "{}", row.name);
+            for owner in [Label::Server, Label::Check, Label::Name] {
+                let place = row.labels.iter().position(|label| *label == owner);
+                assert!(matches!(place, None | Some(0)), "{}: the owner stands first, so that its series can be removed", row.name);
+            }
+            let endpoint = row.labels.iter().position(|label| *label == Label::Endpoint);
+            assert!(matches!(endpoint, None | Some(1)), "{}: an endpoint is one of a server", row.name);
         }
     }
 }

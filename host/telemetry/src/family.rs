@@ -11,6 +11,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts};
 
 use crate::names::{Buckets, MetricDefinition};
+use crate::owner::Owner;
 
 /// What one series counts with. Clones share the value.
 pub(crate) trait Leaf: Metric + Clone {
@@ -94,6 +95,30 @@ impl<M: Leaf> Family<M> {
         series.entry(key).or_insert_with(|| self.build(values)).clone()
     }
 
+    /// As [`Self::with`] while `owner` is there; for one that is retired a series that is shown to nobody.
+    pub fn owned(&self, owner: &Owner, values: &[&str]) -> M {
+        let key = key(values);
+        // Whether it is retired is asked under the lock that the removal of its series takes: what is found or added here is
+        // either there to be removed, or of no successor.
+        {
+            let series = self.series.read();
+            if let Some(leaf) = series.get(&key).filter(|_| !owner.is_retired()) {
+                return leaf.clone();
+            }
+        }
+        let mut series = self.series.write();
+        if owner.is_retired() {
+            return self.build(values);
+        }
+        series.entry(key).or_insert_with(|| self.build(values)).clone()
+    }
+
+    /// Removes the series whose label values begin with `prefix`. Handles of them go on counting, unseen.
+    pub fn remove_under(&self, prefix: &[&str]) {
+        let prefix = key(prefix);
+        self.series.write().retain(|key, _| !key.starts_with(&prefix));
+    }
+
     /// The series with these label values, if there is one.
     pub fn get(&self, values: &[&str]) -> Option<M> {
         self.series.read().get(&key(values)).cloned()
@@ -141,7 +166,7 @@ impl<M: Leaf> Family<M> {
 }
 
 /// The label values as one key, each ended by a byte that UTF-8 never holds.
-fn key(values: &[&str]) -> Box<[u8]> {
+pub(crate) fn key(values: &[&str]) -> Box<[u8]> {
     let mut key = Vec::with_capacity(values.iter().map(|value| value.len() + 1).sum());
     for value in values {
         key.extend_from_slice(value.as_bytes());

@@ -5,26 +5,35 @@
 
 mod access_log;
 mod bounded_names;
+mod certificate;
+mod client_requests;
 mod core;
+mod endpoint;
 mod error_type;
 mod facts;
 mod families;
 mod family;
 mod http_status;
 mod intern;
+mod leases;
 pub mod log;
 mod names;
+mod owner;
 mod plugin_handles;
 mod plugin_metrics;
 mod process;
+mod refusals;
 mod server;
 mod snapshot;
 mod telemetry;
+mod words;
 
 pub use access_log::AccessLogTarget;
+pub use certificate::CertificateMetrics;
+pub use endpoint::EndpointMetrics;
 pub use facts::{
-    AccessLine, AlertDelivered, AlertsFiring, ErrorType, ExchangeFinished, Fact, HealthCheckFinished, HttpMethod, NameKind,
-    OperationFinished, ReloadFinished, ServerUp, TelemetryDropped, UpstreamConnected,
+    AccessLine, AlertDelivered, AlertsFiring, ConfigReloadFinished, ConnectionRefused, ErrorType, ExchangeFinished, Fact, GuardRefused,
+    HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped, UpstreamConnected,
 };
 pub use families::OPERATION_BUCKETS;
 pub use names::{Label, MetricDefinition, MetricKind, MetricName, reference_markdown};
@@ -33,3 +42,4 @@ pub use plugin_metrics::{Declaration, DeclareError, MOST_METRICS, MOST_SERIES, M
 pub use server::{InFlightGuard, ServerMetrics};
 pub use snapshot::{MetricSnapshot, Series};
 pub use telemetry::{OpenConnection, Telemetry, TelemetryConfig, TelemetryError};
+pub use words::{AuthResult, BreakerState, CertificateReload, ConfigReload, ConnectionRefusal, EndpointResult, GuardRefusal, Limit, Retry};

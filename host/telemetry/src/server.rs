@@ -1,5 +1,6 @@
 //! One configured server's metrics: cached handles, so that the hot path finds a series without a lock or an allocation.
 
+mod decisions;
 mod exchange_series;
 mod known_names;
 mod operation_series;
@@ -11,6 +12,9 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::core::Core;
 use crate::facts::{ExchangeFinished, HttpMethod, NameKind, OperationFinished};
+use crate::names::Label;
+use crate::words::{AuthResult, Limit, Retry};
+use decisions::Decisions;
 use exchange_series::ExchangeSeries;
 pub(crate) use known_names::KnownNames;
 use operation_series::OperationSeries;
@@ -27,6 +31,10 @@ pub struct ServerMetrics {
     bytes_to_client: Histogram,
     connected: OnceLock<Histogram>,
     connect_failed: OnceLock<Histogram>,
+    up: OnceLock<IntGauge>,
+    decisions: Decisions,
+    sessions: IntGauge,
+    session_duration: OnceLock<Histogram>,
 }
 
 impl ServerMetrics {
@@ -42,6 +50,10 @@ impl ServerMetrics {
             bytes_to_client: families.message_bytes.with(&[name, "server-to-client"]),
             connected: OnceLock::new(),
             connect_failed: OnceLock::new(),
+            up: OnceLock::new(),
+            decisions: Decisions::new(families, name),
+            sessions: families.sessions_active.with(&[name]),
+            session_duration: OnceLock::new(),
             core,
         }
     }
@@ -65,9 +77,35 @@ impl ServerMetrics {
 
     /// Counts an exchange as going on until the guard is dropped.
     pub fn in_flight(&self, method: HttpMethod) -> InFlightGuard {
-        let gauge = self.in_flight[method as usize].clone();
-        gauge.inc();
-        InFlightGuard { gauge }
+        InFlightGuard::new(&self.in_flight[method as usize])
+    }
+
+    /// A request or message was refused because it was over a limit.
+    pub fn limited(&self, limit: Limit) {
+        self.decisions.limited(limit);
+    }
+
+    /// A request that never left was tried again, or was not because too many are.
+    pub fn retried(&self, retry: Retry) {
+        self.decisions.retried(retry);
+    }
+
+    /// There is a verdict on a request's credentials: the gateway's own, or an answer 401 or 403 of the server.
+    pub fn authenticated(&self, result: AuthResult) {
+        self.decisions.authenticated(result);
+    }
+
+    /// A legacy session began. It is active until [`Self::session_ended`], which must follow on the same handle.
+    pub fn session_opened(&self) {
+        self.sessions.inc();
+    }
+
+    /// A legacy session ended after `duration`.
+    pub fn session_ended(&self, duration: Duration) {
+        self.sessions.dec();
+        let families = &self.core.families;
+        let durations = self.session_duration.get_or_init(|| families.session_duration.owned(self.names.owner(), &[self.name()]));
+        durations.observe(duration.as_secs_f64());
     }
 
     pub(crate) fn names(&self) -> &Arc<KnownNames> {
@@ -75,7 +113,7 @@ impl ServerMetrics {
     }
 
     pub(crate) fn exchange_finished(&self, fact: &ExchangeFinished<'_>) {
-        self.exchanges.record(&self.core, self.name(), fact);
+        self.exchanges.record(&self.core, &self.names, fact);
     }
 
     pub(crate) fn operation_finished(&self, fact: &OperationFinished<'_>) {
@@ -95,14 +133,34 @@ impl ServerMetrics {
 
     pub(crate) fn upstream_connected(&self, duration: Duration, ok: bool) {
         let (slot, result) = if ok { (&self.connected, "ok") } else { (&self.connect_failed, "failed") };
-        slot.get_or_init(|| self.core.families.upstream_connect.with(&[self.name(), result])).observe(duration.as_secs_f64());
+        let families = &self.core.families;
+        slot.get_or_init(|| families.upstream_connect.owned(self.names.owner(), &[self.name(), result])).observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn probed(&self, up: bool) {
+        let families = &self.core.families;
+        self.up.get_or_init(|| families.server_up.owned(self.names.owner(), &[self.name()])).set(i64::from(up));
+    }
+
+    /// Takes away every series of the server. What handles record from now on is shown to nobody.
+    pub(crate) fn retire(&self) {
+        self.names.owner().retire();
+        self.core.endpoints.end_under(&[self.name()]);
+        self.core.families.remove_under(&[Label::Server], &[self.name()]);
     }
 }
 
-/// One exchange going on; dropping it ends the count.
+/// One exchange going on, or one request that is with an endpoint; dropping it ends the count.
 #[must_use = "the exchange counts as going on until this is dropped"]
 pub struct InFlightGuard {
     gauge: IntGauge,
+}
+
+impl InFlightGuard {
+    pub(crate) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self { gauge: gauge.clone() }
+    }
 }
 
 impl Drop for InFlightGuard {

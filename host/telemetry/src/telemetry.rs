@@ -11,22 +11,30 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use crate::access_log::{AccessLog, AccessLogTarget, AccessRecord, Losses};
-use crate::bounded_names::BoundedNames;
+use crate::bounded_names::{BoundedNames, cut};
+use crate::certificate::CertificateMetrics;
+use crate::client_requests::ClientRequests;
 use crate::core::Core;
-use crate::facts::{AlertDelivered, AlertsFiring, ExchangeFinished, Fact, HealthCheckFinished, ReloadFinished, ServerUp};
+use crate::endpoint::EndpointMetrics;
+use crate::facts::{
+    AlertDelivered, AlertsFiring, ConfigReloadFinished, ExchangeFinished, Fact, HealthCheckFinished, ReloadFinished, ServerUp,
+};
 use crate::families::{Families, OPERATION_BUCKETS};
+use crate::names::Label;
 use crate::plugin_handles::PluginHandles;
 use crate::plugin_metrics::{PluginMetrics, PluginStore};
 use crate::process;
+use crate::refusals::Refusals;
 use crate::server::ServerMetrics;
 use crate::snapshot::MetricSnapshot;
+use crate::words::{ConfigReload, CounterByWord};
 
 /// Plugin names that become labels; also of health checks and alert actions.
 const MOST_NAMES: usize = 1000;
 /// Severities are the operator's own words; nobody needs so many.
 const MOST_SEVERITIES: usize = 32;
-/// Servers besides those named in the configuration.
-const MOST_UNNAMED_SERVERS: usize = 16;
+/// Servers at once. They are configured, so this only keeps a mistake from filling memory.
+const MOST_SERVERS: usize = 1000;
 
 /// What the room needs to know.
 #[derive(Clone, Debug)]
@@ -69,6 +77,9 @@ pub struct Telemetry {
     plugin_names: BoundedNames,
     plugin_store: Arc<PluginStore>,
     check_names: BoundedNames,
+    clients: ClientRequests,
+    refusals: Refusals,
+    config_reloads: CounterByWord<ConfigReload>,
     severities: BoundedNames,
     started: Instant,
     /// Held while the figures of the process are read, so that two scrapes do not add the same CPU time twice.
@@ -90,16 +101,20 @@ impl Telemetry {
         let telemetry = Self {
             access_log: AccessLog::start(config.access_log, losses)?,
             servers: Mutex::default(),
-            server_names: BoundedNames::new(config.servers.len() + MOST_UNNAMED_SERVERS),
+            server_names: BoundedNames::new(MOST_SERVERS),
             plugins: Mutex::default(),
             plugin_names: BoundedNames::new(MOST_NAMES),
             plugin_store: Arc::new(PluginStore::new(core.clone())),
             check_names: BoundedNames::new(MOST_NAMES),
+            clients: ClientRequests::default(),
+            refusals: Refusals::new(&core.families),
+            config_reloads: CounterByWord::new(|result| core.families.config_reloads.with(&[result])),
             severities: BoundedNames::new(MOST_SEVERITIES),
             started: Instant::now(),
             scraping: Mutex::new(()),
             core,
         };
+        telemetry.config_applied();
         for server in &config.servers {
             telemetry.server(server);
         }
@@ -111,11 +126,40 @@ impl Telemetry {
         fact.record(self);
     }
 
-    /// The handles of a server, the same for the same name. Names that are not configured share a small bound, then `_other`.
+    /// The handles of a server, the same for the same name until it is retired. Past 1000 servers the label is `_other`.
     pub fn server(&self, name: &str) -> Arc<ServerMetrics> {
-        let label = self.server_names.label(name);
         let mut servers = self.servers.lock();
+        let label = self.server_names.label(name);
         servers.entry(label.into()).or_insert_with(|| Arc::new(ServerMetrics::new(self.core.clone(), label))).clone()
+    }
+
+    /// Removes every series of a server that is no longer configured, those of its endpoints included. Exchanges under way may go
+    /// on recording into their handles; nobody sees it. Should the name come back, it starts anew.
+    pub fn retire_server(&self, name: &str) {
+        let mut servers = self.servers.lock();
+        if let Some(server) = servers.remove(cut(name)) {
+            server.retire();
+            self.server_names.forget(name);
+        }
+    }
+
+    /// The handles of an endpoint, the same for the same server and address (`HOST:PORT`) while anybody holds them; with the last
+    /// its series go. Past 1000 endpoints the label is `_other`.
+    pub fn endpoint(&self, server: &str, endpoint: &str) -> Arc<EndpointMetrics> {
+        let server = self.server(server);
+        self.core.endpoints.get([server.name(), endpoint], |values, owner| EndpointMetrics::new(self.core.clone(), owner, values))
+    }
+
+    /// The handles of a certificate, the same for the same name while anybody holds them; with the last its series go. The name
+    /// says whose it is (a listener's address, a server), and is no path. Past 1000 the label is `_other`.
+    pub fn certificate(&self, name: &str) -> Arc<CertificateMetrics> {
+        self.core.certificates.get([name], |values, owner| CertificateMetrics::new(self.core.clone(), owner, values))
+    }
+
+    /// Removes every series of a health check that no longer runs. One that is still running would bring them back.
+    pub fn retire_check(&self, check: &str) {
+        self.families().remove_under(&[Label::Check], &[cut(check)]);
+        self.check_names.forget(check);
     }
 
     /// The handles of a plugin, the same for the same name.
@@ -162,8 +206,15 @@ impl Telemetry {
         &self.core.families
     }
 
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
     pub(crate) fn exchange_finished(&self, fact: ExchangeFinished<'_>) {
         fact.server.exchange_finished(&fact);
+        if let Some(client) = &fact.line.client_name {
+            self.clients.count(self.families(), client);
+        }
         if let Some(log) = &self.access_log {
             log.write(AccessRecord {
                 names: fact.server.names().clone(),
@@ -182,7 +233,23 @@ impl Telemetry {
     }
 
     pub(crate) fn server_up(&self, fact: &ServerUp<'_>) {
-        self.families().server_up.with(&[self.server_names.label(fact.server)]).set(i64::from(fact.up));
+        let server = self.servers.lock().get(cut(fact.server)).cloned();
+        if let Some(server) = server {
+            server.probed(fact.up);
+        }
+    }
+
+    pub(crate) fn config_reload_finished(&self, fact: &ConfigReloadFinished) {
+        self.config_reloads.count(fact.result);
+        match fact.result {
+            ConfigReload::Applied => self.config_applied(),
+            ConfigReload::Refused => self.families().config_last_reload_successful.with(&[]).set(0),
+        }
+    }
+
+    fn config_applied(&self) {
+        self.families().config_last_reload_successful.with(&[]).set(1);
+        self.families().config_last_reload.with(&[]).set(seconds_since_epoch());
     }
 
     pub(crate) fn reload_finished(&self, fact: &ReloadFinished<'_>) {
@@ -190,8 +257,7 @@ impl Telemetry {
         families.reloads.with(&[fact.result, fact.reason.unwrap_or("")]).inc();
         families.reload_duration.with(&[fact.result]).observe(fact.duration.as_secs_f64());
         if fact.result == "live" {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            families.reload_last_success.with(&[]).set(now.as_secs_f64());
+            families.reload_last_success.with(&[]).set(seconds_since_epoch());
         }
     }
 
@@ -226,6 +292,10 @@ impl Telemetry {
         gathered.sort_by(|left, right| left.name().cmp(right.name()));
         gathered
     }
+}
+
+fn seconds_since_epoch() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// One client connection; dropping it ends the count.

@@ -62,6 +62,12 @@ struct Line<'a> {
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
 }
 
 impl AccessRecord {
@@ -92,6 +98,9 @@ impl AccessRecord {
             error_id: line.error_id.as_deref().map(cut),
             request_id: line.request_id.as_deref().map(cut),
             client: line.client,
+            client_name: line.client_name.as_deref().map(cut),
+            endpoint: line.endpoint.as_deref().map(cut),
+            attempts: (line.attempts > 1).then_some(line.attempts),
         };
         let start = out.len();
         match serde_json::to_writer(&mut *out, &row) {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use prometheus::Histogram;
 
-use super::LazyCounter;
+use super::{KnownNames, LazyCounter};
 use crate::core::{Core, OUTCOMES};
 use crate::facts::{ExchangeFinished, HttpMethod};
 use crate::http_status;
@@ -24,7 +24,8 @@ impl ExchangeSeries {
         Self { requests: [const { OnceLock::new() }; http_status::COUNT], durations: [const { OnceLock::new() }; METHODS] }
     }
 
-    pub fn record(&self, core: &Core, server: &str, fact: &ExchangeFinished<'_>) {
+    pub fn record(&self, core: &Core, names: &KnownNames, fact: &ExchangeFinished<'_>) {
+        let (owner, server) = (names.owner(), names.server());
         let method = fact.http_method;
         let status = http_status::number(fact.status);
         let outcome = core.outcomes.number(fact.outcome);
@@ -32,11 +33,11 @@ impl ExchangeSeries {
         row[method as usize * (OUTCOMES + 1) + outcome]
             .get_or_init(|| {
                 let values = [server, method.as_str(), http_status::label(status), core.outcomes.text(outcome)];
-                core.families.http_requests.with(&values)
+                core.families.http_requests.owned(owner, &values)
             })
             .inc();
         self.durations[method as usize]
-            .get_or_init(|| core.families.http_request_duration.with(&[server, method.as_str()]))
+            .get_or_init(|| core.families.http_request_duration.owned(owner, &[server, method.as_str()]))
             .observe(fact.duration.as_secs_f64());
     }
 }

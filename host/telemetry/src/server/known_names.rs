@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::operation_series::SeriesOfName;
 use crate::facts::NameKind;
 use crate::intern::OTHER;
+use crate::owner::Owner;
 
 /// Names of one kind that become labels. Past it, and for names never learned, the label is `_other`.
 const MOST_NAMES: usize = 500;
@@ -19,6 +20,7 @@ const LONGEST_NAME: usize = 128;
 /// The names of one server. Reading is a snapshot without a lock; learning copies the snapshot, at most 500 times a kind.
 pub(crate) struct KnownNames {
     server: Box<str>,
+    owner: Owner,
     tools: Names,
     prompts: Names,
     /// Series of operations that name nothing, or a thing that is never a label.
@@ -38,6 +40,7 @@ impl KnownNames {
     pub fn new(server: &str) -> Self {
         Self {
             server: server.into(),
+            owner: Owner::default(),
             tools: Names::default(),
             prompts: Names::default(),
             nameless: SeriesOfName::new("", ""),
@@ -48,6 +51,11 @@ impl KnownNames {
 
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// What every series of the server belongs to.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// The series of a known name.

@@ -98,15 +98,16 @@ impl SeriesOfName {
             Ok(index) => return known[index].1.clone(),
             Err(place) => place,
         };
-        let families = &core.families;
+        let (families, owner) = (&core.families, names.owner());
         let (server, method, outcome) = (names.server(), labels.method(core), labels.outcome(core));
         let tool = (method == TOOLS_CALL && labels.from_client).then(|| {
             let tool = if self.tool.is_empty() { OTHER } else { &self.tool };
-            (families.tool_calls.with(&[server, tool, outcome]), families.tool_call_duration.with(&[server, tool]))
+            (families.tool_calls.owned(owner, &[server, tool, outcome]), families.tool_call_duration.owned(owner, &[server, tool]))
         });
         let error = labels.error(core, ErrorType::is_server_error);
         let values = [server, method, &self.tool, &self.prompt, error, outcome, labels.version(core), labels.initiator()];
-        let made = Arc::new(Handles { server: families.server_operation_duration.with(&values), client: OnceLock::new(), tool });
+        let operations = families.server_operation_duration.owned(owner, &values);
+        let made = Arc::new(Handles { server: operations, client: OnceLock::new(), tool });
         let mut next = Vec::clone(&known);
         next.insert(place, (key, made.clone()));
         self.series.store(Arc::new(next));
@@ -123,7 +124,7 @@ impl Handles {
                 let error = labels.error(core, |_| true);
                 let (method, outcome, version) = (labels.method(core), labels.outcome(core), labels.version(core));
                 let values = [names.server(), method, &series.tool, &series.prompt, error, outcome, version];
-                core.families.client_operation_duration.with(&values)
+                core.families.client_operation_duration.owned(names.owner(), &values)
             });
             client.observe(fact.upstream.as_secs_f64());
         }

@@ -61,6 +61,9 @@ fn every_field_has_its_member() {
             client: Some("127.0.0.1:4711".parse().unwrap()),
             request_id: Some("r-1".into()),
             operations: 3,
+            client_name: Some("ci".into()),
+            endpoint: Some("10.0.0.7:3001".into()),
+            attempts: 2,
         };
     });
     for (member, expected) in [
@@ -75,9 +78,20 @@ fn every_field_has_its_member() {
         ("client", json!("127.0.0.1:4711")),
         ("request_id", json!("r-1")),
         ("operations", json!(3)),
+        ("client_name", json!("ci")),
+        ("endpoint", json!("10.0.0.7:3001")),
+        ("attempts", json!(2)),
     ] {
         assert_eq!(line[member], expected, "{member}");
     }
+}
+
+#[test]
+fn attempts_are_told_when_there_was_more_than_one() {
+    let check = |attempts: u32, expected: Value| assert_eq!(line_of(|_, fact| fact.line.attempts = attempts)["attempts"], expected);
+    check(0, Value::Null);
+    check(1, Value::Null);
+    check(2, json!(2));
 }
 
 #[test]
@@ -106,15 +120,21 @@ fn whatever_the_fields_hold_it_is_one_line_of_json() {
                 name_kind: Some(NameKind::Tool),
                 request_id: Some(hostile.into()),
                 error_id: Some(hostile.into()),
+                client_name: Some(hostile.into()),
+                endpoint: Some(hostile.into()),
                 ..AccessLine::default()
             };
             fact.duration = Duration::MAX;
         });
-        assert_eq!((&line["request_id"], &line["error_id"]), (&json!(hostile), &json!(hostile)));
+        for member in ["request_id", "error_id", "client_name", "endpoint"] {
+            assert_eq!(line[member], hostile, "{member}");
+        }
         assert_eq!(line["name"], if hostile.is_empty() { "_other" } else { hostile });
     }
     let long = line_of(|_, fact| fact.line.request_id = Some("ü".repeat(1_000_000).into()));
     assert_eq!(long["request_id"], "ü".repeat(64));
+    let long = line_of(|_, fact| fact.line.client_name = Some("n".repeat(1_000_000).into()));
+    assert_eq!(long["client_name"], "n".repeat(128));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What a scrape shows: each fact where it belongs, each metric of the table, nothing else, and well formed.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use watchgate_telemetry::{
-    AccessLogTarget, AlertDelivered, AlertsFiring, Declaration, ErrorType, ExchangeFinished, HealthCheckFinished, HttpMethod, Label,
-    MetricKind, MetricName, NameKind, OperationFinished, ReloadFinished, ServerMetrics, ServerUp, Telemetry, TelemetryConfig,
-    TelemetryDropped, TelemetryError, UpstreamConnected, reference_markdown,
+    AccessLine, AccessLogTarget, AlertDelivered, AlertsFiring, CertificateMetrics, Declaration, EndpointMetrics, ErrorType,
+    ExchangeFinished, HealthCheckFinished, HttpMethod, Label, MetricKind, MetricName, NameKind, OperationFinished, ReloadFinished,
+    ServerMetrics, ServerUp, Telemetry, TelemetryConfig, TelemetryDropped, TelemetryError, UpstreamConnected, reference_markdown,
 };
 
 use crate::exposition::Exposition;
@@ -19,10 +20,14 @@ fn scrape(telemetry: &Telemetry) -> Exposition {
 }
 
 /// Every fact and every handle once.
-fn say_everything(telemetry: &Telemetry) {
+#[must_use = "the series of the handles last as long as they do"]
+fn say_everything(telemetry: &Telemetry) -> (Arc<EndpointMetrics>, Arc<CertificateMetrics>) {
     let server = telemetry.server("weather");
-    telemetry.emit(scene::exchange(&server));
+    let line = AccessLine { client_name: Some("ci".into()), ..AccessLine::default() };
+    telemetry.emit(ExchangeFinished { line, ..scene::exchange(&server) });
     telemetry.emit(scene::tool_call(&server, "echo"));
+    server.session_opened();
+    server.session_ended(SECOND);
     telemetry.emit(UpstreamConnected { server: &server, duration: SECOND, ok: true });
     telemetry.emit(ServerUp { server: "weather", up: true });
     telemetry.emit(ReloadFinished { plugin: "p", result: "live", reason: None, duration: SECOND });
@@ -50,12 +55,17 @@ fn say_everything(telemetry: &Telemetry) {
         metrics.add(id, 1.0, &[label.to_string()]);
     }
     metrics.add(id, -1.0, &[]);
+    let endpoint = telemetry.endpoint("weather", "10.0.0.7:3001");
+    endpoint.up(true);
+    let certificate = telemetry.certificate("weather");
+    certificate.not_after(SystemTime::UNIX_EPOCH + SECOND);
+    (endpoint, certificate)
 }
 
 #[test]
 fn every_metric_rendered_is_in_the_table_and_the_other_way_round() {
     let telemetry = scene::telemetry(AccessLogTarget::Off);
-    say_everything(&telemetry);
+    let _held = say_everything(&telemetry);
     let scraped = scrape(&telemetry);
     let rendered: BTreeSet<&str> = scraped.families.keys().map(String::as_str).collect();
     let table: BTreeSet<&str> = MetricName::all().map(|row| row.name).collect();
@@ -247,7 +257,7 @@ fn the_process_and_the_build_are_shown() {
         scraped.value("process_open_fds", &[]) >= 3.0 && scraped.value("process_max_fds", &[]) >= scraped.value("process_open_fds", &[])
     );
     assert!(scraped.value("process_threads", &[]) >= 1.0);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let now = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     let start = scraped.value("process_start_time_seconds", &[]);
     assert!((now - 600.0..=now + 2.0).contains(&start), "{start} {now}");
     assert_eq!(scraped.value("watchgate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
@@ -293,7 +303,7 @@ fn a_tool_and_a_prompt_of_one_name_stay_apart() {
 #[test]
 fn the_snapshot_holds_the_same_values_sorted() {
     let telemetry = scene::telemetry(AccessLogTarget::Off);
-    say_everything(&telemetry);
+    let _held = say_everything(&telemetry);
     let snapshot = telemetry.snapshot();
     assert!(snapshot.series.is_sorted_by(|left, right| (&left.name, &left.labels) < (&right.name, &right.labels)));
     let of = |name| snapshot.of(name).map(|series| series.value).sum::<f64>();
