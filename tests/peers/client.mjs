@@ -3,7 +3,8 @@
 //
 //   node client.mjs SDK URL ERA PLAN
 //
-// SDK is `v1` (@modelcontextprotocol/sdk) or `v2` (@modelcontextprotocol/client), ERA is `legacy`,
+// SDK is `v1` (@modelcontextprotocol/sdk), `v1-sse` (the same over HTTP+SSE) or `v2`
+// (@modelcontextprotocol/client), ERA is `legacy`,
 // `modern` (2026-07-28 pinned) or `auto` (probe, then fall back; v2 only), PLAN a file of plans/.
 // client.py does the same with the Python SDK; plans/README.md has the format of both.
 import { readFileSync } from "node:fs";
@@ -45,8 +46,14 @@ async function answer(request) {
 const exchanges = [];
 const PER_CONNECTION = new Set(["connection", "content-length", "date", "keep-alive", "transfer-encoding"]);
 
+// Requests without a head of their answer yet. Over HTTP+SSE what a request asks for may arrive on the
+// stream before that.
+const unanswered = new Set();
+
 async function recordingFetch(input, init = {}) {
-  const response = await fetch(input, init);
+  const answered = fetch(input, init);
+  unanswered.add(answered);
+  const response = await answered.finally(() => unanswered.delete(answered));
   const message = typeof init.body === "string" ? JSON.parse(init.body) : {};
   const headers = [...response.headers].filter(([name]) => !PER_CONNECTION.has(name));
   exchanges.push(
@@ -57,11 +64,13 @@ async function recordingFetch(input, init = {}) {
 
 async function newV1() {
   const { Client } = await import("@modelcontextprotocol/sdk/client/index.js");
+  const { SSEClientTransport } = await import("@modelcontextprotocol/sdk/client/sse.js");
   const { StreamableHTTPClientTransport } = await import("@modelcontextprotocol/sdk/client/streamableHttp.js");
   if (era !== "legacy") throw new Error("the v1 SDK speaks only the legacy era");
   const client = new Client(IDENTITY, { capabilities: CAPABILITIES });
   client.fallbackRequestHandler = answer;
-  return { client, transport: new StreamableHTTPClientTransport(new URL(url), { fetch: recordingFetch }) };
+  const Transport = sdk === "v1-sse" ? SSEClientTransport : StreamableHTTPClientTransport;
+  return { client, transport: new Transport(new URL(url), { fetch: recordingFetch }) };
 }
 
 async function newV2() {
@@ -72,7 +81,7 @@ async function newV2() {
   return { client, transport: new StreamableHTTPClientTransport(new URL(url), { fetch: recordingFetch }) };
 }
 
-const { client, transport } = await (sdk === "v1" ? newV1() : newV2());
+const { client, transport } = await (sdk === "v2" ? newV2() : newV1());
 client.fallbackNotificationHandler = async ({ method, params }) => note(method, params);
 
 // The level a 2026-07-28 request asks for in its own `_meta`; legacy sessions say it once.
@@ -97,7 +106,7 @@ const operations = {
     const params = withMeta({ name: step.name, arguments: step.arguments ?? {} }, step);
     const options = { timeout: STEP_DEADLINE_MS };
     if (step.progress) options.onprogress = (progress) => note("notifications/progress", progress);
-    return sdk === "v1" ? client.callTool(params, undefined, options) : client.callTool(params, options);
+    return sdk === "v2" ? client.callTool(params, options) : client.callTool(params, undefined, options);
   },
   "resources/list": () => client.listResources(),
   "resources/templates/list": () => client.listResourceTemplates(),
@@ -121,7 +130,9 @@ const operations = {
     return { ended: await subscription.closed };
   },
   close: async () => {
-    if (era === "legacy") await transport.terminateSession();
+    await Promise.allSettled(unanswered);
+    // Over HTTP+SSE the end of the stream is the end of the session.
+    if (era === "legacy") await transport.terminateSession?.();
     await client.close();
     return {};
   },
@@ -162,7 +173,9 @@ async function run(step) {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-const speaks = (step) => !step.era || step.era === (era === "auto" ? plan.auto : era);
-for (const step of plan.steps.filter(speaks)) await run(step);
+const spoken = era === "auto" ? plan.auto : era;
+const over = sdk === "v1-sse" ? "http+sse" : "streamable-http";
+const applies = (step) => (step.era ?? spoken) === spoken && (step.over ?? over) === over;
+for (const step of plan.steps.filter(applies)) await run(step);
 process.stdout.write(`${JSON.stringify({ step: "exchanges", result: exchanges.sort() })}\n`);
 process.exit(0);

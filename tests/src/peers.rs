@@ -2,8 +2,9 @@
 
 mod install;
 
+use std::env::consts::ARCH;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -20,8 +21,12 @@ pub use install::install;
 pub struct Peers {
     /// Holds `node_modules`, the scripts and the plans.
     node: PathBuf,
-    /// Holds the virtual environment and the everything-server.
+    /// Holds the conformance suite, the Node that it runs on and the client that it drives.
+    suite: PathBuf,
+    /// Holds the virtual environment and the everything-server of `mcp` 2.
     python: PathBuf,
+    /// Holds those of `mcp` 1.
+    python_v1: PathBuf,
 }
 
 /// A real MCP server to put behind the gateway.
@@ -31,6 +36,10 @@ pub enum ServerKind {
     TypeScript,
     /// The everything-server of PyPI `mcp`: both eras.
     Python,
+    /// npm `@modelcontextprotocol/server-everything` speaking HTTP+SSE.
+    TypeScriptSse,
+    /// The everything-server of PyPI `mcp` 1 speaking HTTP+SSE.
+    PythonV1Sse,
 }
 
 /// An official client.
@@ -42,6 +51,10 @@ pub enum ClientKind {
     TypeScriptV2,
     /// PyPI `mcp`: both eras.
     Python,
+    /// npm `@modelcontextprotocol/sdk` speaking HTTP+SSE.
+    TypeScriptV1Sse,
+    /// PyPI `mcp` 1 speaking HTTP+SSE.
+    PythonV1Sse,
 }
 
 /// The era that a client is told to speak.
@@ -68,6 +81,7 @@ impl fmt::Display for Era {
 /// A running real server; dropping it kills it.
 pub struct Server {
     origin: String,
+    path: &'static str,
     _process: Process,
     _directory: TempDir,
 }
@@ -78,9 +92,14 @@ impl Server {
         &self.origin
     }
 
+    /// The path of its MCP endpoint.
+    pub fn path(&self) -> &'static str {
+        self.path
+    }
+
     /// Its MCP endpoint.
     pub fn url(&self) -> String {
-        format!("{}/mcp", self.origin)
+        format!("{}{}", self.origin, self.path)
     }
 }
 
@@ -88,8 +107,16 @@ impl ServerKind {
     /// The file of steps that this server understands.
     fn plan(self) -> &'static str {
         match self {
-            Self::TypeScript => "everything-typescript.json",
+            Self::TypeScript | Self::TypeScriptSse => "everything-typescript.json",
             Self::Python => "everything-python.json",
+            Self::PythonV1Sse => "sse-python.json",
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::TypeScript | Self::Python => "/mcp",
+            Self::TypeScriptSse | Self::PythonV1Sse => "/sse",
         }
     }
 }
@@ -102,23 +129,30 @@ impl Peers {
     pub fn serve(&self, kind: ServerKind) -> Result<Server> {
         let directory = TempDir::new()?;
         let (mut command, mark) = match kind {
-            ServerKind::TypeScript => {
+            ServerKind::TypeScript | ServerKind::TypeScriptSse => {
                 let mut command = Command::new("node");
                 let package = "node_modules/@modelcontextprotocol/server-everything";
                 command.current_dir(&self.node).env("PORT", "0");
-                command.args(["--import", "./loopback.mjs", &format!("{package}/dist/index.js"), "streamableHttp"]);
+                command.args(["--import", "./loopback.mjs", &format!("{package}/dist/index.js")]);
+                command.arg(if kind == ServerKind::TypeScript { "streamableHttp" } else { "sse" });
                 (command, "peer listening on ")
             }
             ServerKind::Python => {
-                let mut command = Command::new(self.interpreter());
-                command.current_dir(&self.python).env("PYTHONDONTWRITEBYTECODE", "1");
+                let mut command = python(&self.python);
                 command.args(["-m", "mcp_everything_server", "--port", "0"]);
+                (command, "Uvicorn running on ")
+            }
+            ServerKind::PythonV1Sse => {
+                let mut command = python(&self.python_v1);
+                // Its own command line knows only Streamable HTTP.
+                let main = "from mcp_everything_server.server import mcp; mcp.settings.port = 0; mcp.run('sse')";
+                command.args(["-c", main]);
                 (command, "Uvicorn running on ")
             }
         };
         let mut process = Process::start("server", &mut command, directory.path())?;
         let origin = process.announced(mark)?;
-        Ok(Server { origin, _process: process, _directory: directory })
+        Ok(Server { origin, path: kind.path(), _process: process, _directory: directory })
     }
 
     /// Runs a client through the whole plan of `server` at `url`, and gives what it saw.
@@ -129,15 +163,24 @@ impl Peers {
         let directory = TempDir::new()?;
         let plan = self.node.join("plans").join(server.plan());
         let mut command = match client {
-            ClientKind::TypeScriptV1 | ClientKind::TypeScriptV2 => {
+            ClientKind::TypeScriptV1 | ClientKind::TypeScriptV2 | ClientKind::TypeScriptV1Sse => {
                 let mut command = Command::new("node");
                 command.arg(self.node.join("client.mjs"));
-                command.arg(if client == ClientKind::TypeScriptV1 { "v1" } else { "v2" });
+                command.arg(match client {
+                    ClientKind::TypeScriptV2 => "v2",
+                    ClientKind::TypeScriptV1Sse => "v1-sse",
+                    _ => "v1",
+                });
                 command
             }
             ClientKind::Python => {
-                let mut command = Command::new(self.interpreter());
+                let mut command = python(&self.python);
                 command.arg(self.node.join("client.py"));
+                command
+            }
+            ClientKind::PythonV1Sse => {
+                let mut command = python(&self.python_v1);
+                command.arg(self.node.join("client_v1.py"));
                 command
             }
         };
@@ -155,7 +198,36 @@ impl Peers {
             .with_context(|| format!("{client:?}, {era} era, {server:?} server\n{}", process.stderr()))
     }
 
-    fn interpreter(&self) -> PathBuf {
-        self.python.join("venv/bin/python")
+    /// The conformance suite, to be given its arguments.
+    ///
+    /// # Errors
+    /// When there is no Node for it on this kind of machine.
+    pub fn suite(&self) -> Result<Command> {
+        let machine = match ARCH {
+            "x86_64" => "x64",
+            "aarch64" => "arm64",
+            other => bail!("the conformance suite is installed with a Node for x86_64 and aarch64, not for {other}"),
+        };
+        let modules = self.suite.join("node_modules");
+        let mut command = Command::new(modules.join(format!("node-linux-{machine}/bin/node")));
+        command.arg(modules.join("@modelcontextprotocol/conformance/dist/index.js"));
+        command.env("NO_PROXY", "*").env("no_proxy", "*").env("NO_COLOR", "1").env("PYTHONDONTWRITEBYTECODE", "1");
+        Ok(command)
     }
+
+    /// The command line, without the URL, of the SDK client that the conformance suite drives.
+    pub fn conformance_client(&self) -> [PathBuf; 2] {
+        [interpreter(&self.python), self.suite.join("client.py")]
+    }
+}
+
+fn interpreter(directory: &Path) -> PathBuf {
+    directory.join("venv/bin/python")
+}
+
+/// The interpreter of the virtual environment in `directory`, with the everything-server there for an import.
+fn python(directory: &Path) -> Command {
+    let mut command = Command::new(interpreter(directory));
+    command.current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
 }

@@ -14,21 +14,50 @@ const NODE_AT_LEAST: (u32, u32) = (20, 0);
 /// Python's first release on which `mcp` 2 installs.
 const PYTHON_AT_LEAST: (u32, u32) = (3, 11);
 
-/// The version of PyPI `mcp` whose source distribution has the everything-server.
-const PYTHON_SDK: &str = "mcp==2.3.0";
+/// The everything-server is only in the source distribution of PyPI `mcp`.
+const EVERYTHING_SERVER: &str = "*/examples/servers/everything-server/mcp_everything_server";
+/// And so is the client that the conformance suite drives.
+const CONFORMANCE_CLIENT: &str = "*/.github/actions/conformance/client.py";
 
-const PACKAGE: &str = include_str!("../../peers/package.json");
-const PACKAGE_LOCK: &str = include_str!("../../peers/package-lock.json");
-const REQUIREMENTS: &str = include_str!("../../peers/requirements.txt");
+/// A `package.json` and its lock.
+struct NodeManifest {
+    package: &'static str,
+    lock: &'static str,
+}
+
+/// The clients and the server that the machine's own Node runs.
+const CLIENTS: NodeManifest =
+    NodeManifest { package: include_str!("../../peers/package.json"), lock: include_str!("../../peers/package-lock.json") };
+
+/// The conformance suite and the Node that it runs on: it needs Node 22. The packages with the binaries are named themselves, because
+/// the package `node` fetches one of them by a script, and the scripts of packages are not run here.
+const SUITE: NodeManifest = NodeManifest {
+    package: include_str!("../../peers/conformance/package.json"),
+    lock: include_str!("../../peers/conformance/package-lock.json"),
+};
+
+/// One version of PyPI `mcp`.
+struct PythonManifest {
+    sdk: &'static str,
+    requirements: &'static str,
+}
+
+/// Both eras.
+const PYTHON: PythonManifest = PythonManifest { sdk: "mcp==2.3.0", requirements: include_str!("../../peers/requirements.txt") };
+
+/// The line that still has HTTP+SSE as its own transport on both sides.
+const PYTHON_V1: PythonManifest = PythonManifest { sdk: "mcp==1.30.0", requirements: include_str!("../../peers/requirements-v1.txt") };
 
 /// Scripts are written on every call: they are ours and change more often than the packages do.
 /// They live beside `node_modules` because that is where Node looks for imports.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 7] = [
     ("client.mjs", include_str!("../../peers/client.mjs")),
     ("client.py", include_str!("../../peers/client.py")),
+    ("client_v1.py", include_str!("../../peers/client_v1.py")),
     ("loopback.mjs", include_str!("../../peers/loopback.mjs")),
     ("plans/everything-typescript.json", include_str!("../../peers/plans/everything-typescript.json")),
     ("plans/everything-python.json", include_str!("../../peers/plans/everything-python.json")),
+    ("plans/sse-python.json", include_str!("../../peers/plans/sse-python.json")),
 ];
 
 /// Installs what is missing into `TARGET_DIR/peers` and nowhere else. Calls from several processes
@@ -39,16 +68,25 @@ const SCRIPTS: [(&str, &str); 5] = [
 /// cannot be installed.
 pub fn install(target_dir: &Path) -> Result<Peers> {
     let root = target_dir.join("peers");
-    let peers = Peers { node: root.join("node"), python: root.join("python") };
+    let peers =
+        Peers { node: root.join("node"), suite: root.join("conformance"), python: root.join("python"), python_v1: root.join("python-v1") };
     fs::create_dir_all(peers.node.join("plans"))?;
-    fs::create_dir_all(&peers.python)?;
+    for directory in [&peers.suite, &peers.python, &peers.python_v1] {
+        fs::create_dir_all(directory)?;
+    }
     let lock = File::create(root.join("lock"))?;
     lock.lock().context("waiting for another installation of the peers")?;
 
     let node = runtime("node", &["--version"], NODE_AT_LEAST)?;
     let python = runtime("python3", &["--version"], PYTHON_AT_LEAST)?;
-    once(&peers.node, &[&node, PACKAGE, PACKAGE_LOCK], install_node)?;
-    once(&peers.python, &[&python, PYTHON_SDK, REQUIREMENTS], install_python)?;
+    once(&peers.node, &[&node, CLIENTS.package, CLIENTS.lock], |directory| install_node(directory, &CLIENTS))?;
+    for (directory, manifest) in [(&peers.python, &PYTHON), (&peers.python_v1, &PYTHON_V1)] {
+        once(directory, &[&python, manifest.sdk, manifest.requirements], |directory| install_python(directory, manifest))?;
+    }
+    once(&peers.suite, &[&node, SUITE.package, SUITE.lock, PYTHON.sdk, CONFORMANCE_CLIENT], |directory| {
+        install_node(directory, &SUITE)?;
+        unpack(&peers.python, CONFORMANCE_CLIENT, directory)
+    })?;
     for (name, text) in SCRIPTS {
         write_if_different(&peers.node.join(name), text)?;
     }
@@ -69,7 +107,7 @@ fn runtime(program: &str, arguments: &[&str], at_least: (u32, u32)) -> Result<St
 }
 
 /// Runs `install` unless the stamp in `directory` says that it was done with the same inputs.
-fn once(directory: &Path, inputs: &[&str], install: fn(&Path) -> Result<()>) -> Result<()> {
+fn once(directory: &Path, inputs: &[&str], install: impl Fn(&Path) -> Result<()>) -> Result<()> {
     let mut hasher = DefaultHasher::new();
     inputs.hash(&mut hasher);
     let wanted = format!("{:016x}", hasher.finish());
@@ -86,36 +124,39 @@ fn once(directory: &Path, inputs: &[&str], install: fn(&Path) -> Result<()>) -> 
     Ok(fs::write(&stamp, wanted)?)
 }
 
-fn install_node(directory: &Path) -> Result<()> {
-    fs::write(directory.join("package.json"), PACKAGE)?;
-    fs::write(directory.join("package-lock.json"), PACKAGE_LOCK)?;
+fn install_node(directory: &Path, manifest: &NodeManifest) -> Result<()> {
+    fs::write(directory.join("package.json"), manifest.package)?;
+    fs::write(directory.join("package-lock.json"), manifest.lock)?;
     run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(directory))
 }
 
-fn install_python(directory: &Path) -> Result<()> {
-    fs::write(directory.join("requirements.txt"), REQUIREMENTS)?;
+fn install_python(directory: &Path, manifest: &PythonManifest) -> Result<()> {
+    fs::write(directory.join("requirements.txt"), manifest.requirements)?;
     run(Command::new("python3").args(["-m", "venv", "--clear", "venv"]).current_dir(directory))?;
     let pip = |arguments: &[&str]| {
         let mut command = Command::new(directory.join("venv/bin/python"));
         run(command.args(["-m", "pip", "--disable-pip-version-check"]).args(arguments).current_dir(directory))
     };
     pip(&["install", "--quiet", "--requirement", "requirements.txt"])?;
-    // The everything-server is only in the source distribution. Asking pip for the source makes it
-    // prepare the metadata, hence the two build packages among the requirements.
+    // Asking pip for the source makes it prepare the metadata, hence the two build packages among the requirements.
     let source = directory.join("source");
     if source.exists() {
         fs::remove_dir_all(&source)?;
     }
     fs::create_dir(&source)?;
     let options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", "--dest", "source"];
-    pip(&[&["download"], options.as_slice(), &[PYTHON_SDK]].concat())?;
-    let archive = fs::read_dir(&source)?.next().context("pip downloaded nothing")??.path();
-    let package = "*/examples/servers/everything-server/mcp_everything_server";
+    pip(&[&["download"], options.as_slice(), &[manifest.sdk]].concat())?;
+    unpack(directory, EVERYTHING_SERVER, directory)
+}
+
+/// Unpacks what matches `pattern`, without the folders above it, from the source distribution that was downloaded into `python`.
+fn unpack(python: &Path, pattern: &str, directory: &Path) -> Result<()> {
+    let archive = fs::read_dir(python.join("source"))?.next().context("pip downloaded nothing")??.path();
+    let above = pattern.matches('/').count();
     let mut tar = Command::new("tar");
-    tar.arg("-xzf").arg(&archive).args(["--strip-components=4", "--wildcards", package]);
-    run(tar.current_dir(directory))?;
-    ensure!(directory.join("mcp_everything_server/server.py").is_file(), "{PYTHON_SDK} has no everything-server");
-    Ok(())
+    tar.arg("-xzf").arg(&archive).arg(format!("--strip-components={above}")).args(["--wildcards", pattern]);
+    // It fails when nothing matches.
+    run(tar.current_dir(directory))
 }
 
 fn run(command: &mut Command) -> Result<()> {

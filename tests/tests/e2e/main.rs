@@ -3,12 +3,14 @@
 
 mod alerting;
 mod broken;
+mod chaos;
 mod drain;
 mod echo;
 mod examples;
 mod guarded;
 mod health_plugins;
 mod hostile;
+mod http_sse;
 mod messages;
 mod outcomes;
 mod peers;
