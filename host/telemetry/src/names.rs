@@ -118,7 +118,7 @@ labels! {
     Kind = "kind", "The plugin kind that was called: `redaction`, `derivation`, `health` or `alerting`.";
     State = "state", "One of the plugin states or check statuses: the current one has the value 1, the others 0. For a circuit breaker the state it came into: `closed`, `open` or `half_open`.";
     Result = "result", "What came of it, from a closed set.";
-    Endpoint = "endpoint", "The address of one of the server's endpoints, as `HOST:PORT` or as its URL says (1000 endpoints, then `_other`).";
+    Endpoint = "endpoint", "Host and port of one of the server's endpoints, the port only where it is not the scheme's own (1000 endpoints, then `_other`).";
     Limit = "limit", "Which bound it was: `rate`, `concurrency`, `streams` (at once, of one client), `request_size`, `request_headers` or `answer_size`.";
     Client = "client", "The name that the client's key or token is bound to (500 names, then `_other`).";
     Name = "name", "Whose certificate it is: the name of a listener or server (1000 names, then `_other`).";

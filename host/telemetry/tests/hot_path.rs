@@ -4,11 +4,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use watchgate_telemetry::{
-    AccessLine, AccessLogTarget, ErrorType, ExchangeFinished, HttpMethod, NameKind, OperationFinished, ServerMetrics, Telemetry,
-    TelemetryConfig, UpstreamConnected,
+    AccessLine, AccessLogTarget, AuthResult, BreakerState, ConnectionRefusal, ConnectionRefused, EndpointMetrics, EndpointResult,
+    ErrorType, ExchangeFinished, GuardRefusal, GuardRefused, HttpMethod, Limit, NameKind, OperationFinished, Retry, ServerMetrics,
+    Telemetry, TelemetryConfig, UpstreamConnected,
 };
 
 struct Counting;
@@ -40,6 +42,27 @@ fn allocations(work: impl FnOnce()) -> usize {
     ALLOCATIONS.with(Cell::get) - before
 }
 
+/// What the features that can be switched on add to an exchange.
+fn one_guarded_exchange(telemetry: &Telemetry, server: &ServerMetrics, endpoint: &EndpointMetrics, client_name: &Arc<str>) {
+    telemetry.emit(ConnectionRefused { reason: ConnectionRefusal::SlowHead });
+    telemetry.emit(GuardRefused { reason: GuardRefusal::Origin });
+    server.authenticated(AuthResult::Known);
+    Limit::ALL.iter().for_each(|limit| server.limited(*limit));
+    server.retried(Retry::Sent);
+    server.session_opened();
+    server.session_ended(Duration::from_secs(1));
+    let in_flight = endpoint.in_flight();
+    endpoint.request_ended(EndpointResult::Ok);
+    endpoint.up(true);
+    for (state, ejected) in [(BreakerState::Open, true), (BreakerState::Closed, false)] {
+        endpoint.breaker(state);
+        endpoint.ejected(ejected);
+    }
+    drop(in_flight);
+    let line = AccessLine { client_name: Some(client_name.clone()), endpoint: Some(client_name.clone()), ..AccessLine::default() };
+    emit_exchange(telemetry, server, line);
+}
+
 fn one_exchange(telemetry: &Telemetry, server: &ServerMetrics, error_type: Option<ErrorType>, method: &'static str, name: &str) {
     let in_flight = server.in_flight(HttpMethod::Post);
     server.learn(NameKind::Tool, name);
@@ -58,6 +81,11 @@ fn one_exchange(telemetry: &Telemetry, server: &ServerMetrics, error_type: Optio
         request_bytes: 300,
         response_bytes: 300,
     });
+    emit_exchange(telemetry, server, AccessLine::default());
+    drop(in_flight);
+}
+
+fn emit_exchange(telemetry: &Telemetry, server: &ServerMetrics, line: AccessLine) {
     telemetry.emit(ExchangeFinished {
         server,
         http_method: HttpMethod::Post,
@@ -69,9 +97,8 @@ fn one_exchange(telemetry: &Telemetry, server: &ServerMetrics, error_type: Optio
         plugins: Duration::ZERO,
         request_bytes: 300,
         response_bytes: 300,
-        line: AccessLine::default(),
+        line,
     });
-    drop(in_flight);
 }
 
 #[test]
@@ -81,6 +108,8 @@ fn the_hot_path_does_not_allocate() {
     let telemetry = Telemetry::new(TelemetryConfig { access_log, operation_buckets: Vec::new(), servers: vec!["s".into()] }).unwrap();
     let server = telemetry.server("s");
     let plugin = telemetry.plugin("p");
+    let endpoint = telemetry.endpoint("s", "a:1");
+    let (known, other) = (Arc::from("ci"), Arc::from("one client too many"));
     let work = || {
         for error_type in [None, Some(ErrorType::Rpc(-32603)), Some(ErrorType::Http(503)), Some(ErrorType::Named("timeout"))] {
             one_exchange(&telemetry, &server, error_type, "tools/call", "echo");
@@ -89,10 +118,17 @@ fn the_hot_path_does_not_allocate() {
         telemetry.emit(UpstreamConnected { server: &server, duration: Duration::ZERO, ok: true });
         plugin.called("redaction", Duration::from_micros(1));
         plugin.memory(1);
+        one_guarded_exchange(&telemetry, &server, &endpoint, &known);
     };
     assert!(allocations(work) > 0, "the first time makes the series, and shows that the counter counts");
     assert_eq!(allocations(work), 0);
     (0..500).for_each(|index| server.learn(NameKind::Tool, &format!("tool-{index}")));
     assert_eq!(allocations(|| server.learn(NameKind::Tool, "one-more")), 0);
     assert_eq!(allocations(work), 0);
+    for index in 0..501 {
+        one_guarded_exchange(&telemetry, &server, &endpoint, &format!("client-{index}").into());
+    }
+    assert_eq!(allocations(|| one_guarded_exchange(&telemetry, &server, &endpoint, &other)), 0);
+    telemetry.retire_server("s");
+    assert_eq!(allocations(work), 0, "what goes on after its server is gone costs no more");
 }

@@ -1,6 +1,9 @@
 //! Floods of names from outside leave a bounded number of series, and every event is still counted.
 
-use watchgate_telemetry::{AccessLogTarget, ErrorType, HttpMethod, NameKind, OperationFinished, ServerUp, Telemetry, UpstreamConnected};
+use watchgate_telemetry::{
+    AccessLine, AccessLogTarget, CertificateReload, EndpointResult, ErrorType, ExchangeFinished, HttpMethod, NameKind, OperationFinished,
+    ServerUp, Telemetry, UpstreamConnected,
+};
 
 use crate::exposition::Exposition;
 use crate::scene;
@@ -86,7 +89,7 @@ fn invented_statuses_codes_and_methods_are_one_series_each() {
             let server = telemetry.server("weather");
             for status in 0..=u16::MAX {
                 let method = HttpMethod::from(format!("M{status}").as_str());
-                telemetry.emit(watchgate_telemetry::ExchangeFinished { status, http_method: method, ..scene::exchange(&server) });
+                telemetry.emit(ExchangeFinished { status, http_method: method, ..scene::exchange(&server) });
                 let error_type = Some(ErrorType::Rpc(i64::from(status) << 20));
                 telemetry.emit(OperationFinished { error_type, ..scene::tool_call(&server, "first") });
                 telemetry.emit(UpstreamConnected { server: &server, duration: std::time::Duration::ZERO, ok: status % 2 == 0 });
@@ -123,4 +126,44 @@ fn plugins_checks_severities_and_servers_are_bounded() {
     assert_eq!(count("watchgate_sessions_active"), 1001);
     assert_eq!(count("watchgate_server_up"), 999, "servers that share `_other` are neither up nor down");
     assert_eq!(after.find("watchgate_alert_notifications_total", &[]).iter().map(|(_, value)| value).sum::<f64>(), 20_000.0);
+}
+
+#[test]
+fn clients_whose_tokens_name_them_get_500_names() {
+    let after = check(
+        |telemetry| {
+            let server = telemetry.server("weather");
+            for name in names().chain(["x".repeat(1 << 16)]) {
+                let line = AccessLine { client_name: Some(name.into()), ..AccessLine::default() };
+                telemetry.emit(ExchangeFinished { line, ..scene::exchange(&server) });
+            }
+        },
+        501 + 60,
+    );
+    let clients = after.find("watchgate_client_requests_total", &[]);
+    assert_eq!(clients.len(), 501);
+    assert_eq!(clients.iter().map(|(_, value)| value).sum::<f64>(), 100_001.0);
+    assert_eq!(after.value("watchgate_client_requests_total", &[("client", "_other")]), 100_001.0 - 500.0);
+}
+
+#[test]
+fn endpoints_and_certificates_that_are_held_are_bounded() {
+    let telemetry = scene::telemetry(AccessLogTarget::Off);
+    let held: Vec<_> = names().take(3000).map(|name| (telemetry.endpoint("weather", &name), telemetry.certificate(&name))).collect();
+    for (endpoint, certificate) in &held {
+        endpoint.request_ended(EndpointResult::Failed);
+        certificate.reloaded(CertificateReload::Failed);
+    }
+    let scraped = Exposition::read(&telemetry.render_prometheus());
+    for metric in ["watchgate_endpoint_requests_total", "watchgate_tls_reloads_total"] {
+        let failed = scraped.find(metric, &[("result", "failed")]);
+        assert_eq!((failed.len(), failed.iter().map(|(_, value)| value).sum::<f64>()), (1001, 3000.0), "{metric}");
+    }
+    drop(held);
+    let scraped = Exposition::read(&telemetry.render_prometheus());
+    assert!(["watchgate_endpoint_requests_total", "watchgate_tls_reloads_total"].iter().all(|metric| scraped.find(metric, &[]).is_empty()));
+    let long = telemetry.endpoint("weather", &"x".repeat(1 << 16));
+    let scraped = Exposition::read(&telemetry.render_prometheus());
+    assert_eq!(scraped.find("watchgate_endpoint_ejected", &[("endpoint", &"x".repeat(128))]).len(), 1);
+    drop(long);
 }

@@ -5,6 +5,8 @@
 mod access_lines;
 mod cardinality;
 mod exposition;
+mod handles;
 mod plugin_series;
+mod retiring;
 mod scene;
 mod scrape;
