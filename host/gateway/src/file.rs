@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use watchgate_alerts::{AlertsConfig, AlertsConfigError};
 use watchgate_catalog::manifest::{Reader, Section, values};
 use watchgate_health::HealthConfig;
-use watchgate_proxy::{Limits, Mount, ServerConfig, Timeouts};
+use watchgate_proxy::{Limits, Mount, ServerConfig, ServerLimits, ServerTimeouts, Timeouts};
 
 use crate::complaint::{Complaint, Place};
 use crate::rules;
@@ -54,6 +54,10 @@ pub struct FileSettings {
     pub timeouts: Timeouts,
     /// `[proxy]`.
     pub limits: Limits,
+    /// `[proxy]`, for every server.
+    pub server_timeouts: ServerTimeouts,
+    /// `[proxy]`, for every server.
+    pub server_limits: ServerLimits,
     /// `plugins.folder`, relative to the file.
     pub plugins: Option<PathBuf>,
     /// `plugins.required`.
@@ -144,7 +148,8 @@ fn read_proxy(root: &DeTable<'_>, reader: &mut Reader<'_>, settings: &mut FileSe
     let Some(section) = reader.section(root, "proxy", "proxy.") else { return };
     reader.refuse_unknown(section, &PROXY_KEYS);
     let deadline = |value: &DeValue<'_>| values::duration(value, DEADLINE);
-    let Timeouts { connect, head, idle, stream_idle, client_head, pool_idle, drain, pending } = &mut settings.timeouts;
+    let Timeouts { client_head, drain, pending, .. } = &mut settings.timeouts;
+    let ServerTimeouts { connect, head, idle, stream_idle, pool_idle } = &mut settings.server_timeouts;
     let keyed = [
         ("connect_timeout", connect),
         ("head_timeout", head),
@@ -161,9 +166,10 @@ fn read_proxy(root: &DeTable<'_>, reader: &mut Reader<'_>, settings: &mut FileSe
         }
     }
     if let Some(bytes) = reader.read(section, "max_request_body", |value| values::size(value, BODY)) {
-        settings.limits.message = usize::try_from(bytes).unwrap_or(usize::MAX);
+        settings.server_limits.message = usize::try_from(bytes).unwrap_or(usize::MAX);
     }
-    let Limits { connections, idle_connections, pending_operations, .. } = &mut settings.limits;
+    let Limits { connections, pending_operations, .. } = &mut settings.limits;
+    let idle_connections = &mut settings.server_limits.idle_connections;
     let counts = [
         ("max_connections", connections, 1),
         ("max_idle_connections", idle_connections, 0),
@@ -323,7 +329,7 @@ severity = "warning"
         assert_eq!(settings.listen.as_deref(), Some("0.0.0.0:1"));
         assert_eq!(settings.servers.iter().map(|server| &*server.name).collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!(settings.timeouts.drain, Duration::from_secs(3));
-        assert_eq!(settings.limits.message, 1 << 20);
+        assert_eq!(settings.server_limits.message, 1 << 20);
         assert_eq!(settings.plugins, Some(folder.path().join("p")));
         assert_eq!(settings.alerts.rules.len(), 1);
     }

@@ -61,12 +61,20 @@ async fn serve(settings: Settings, workers: usize) -> anyhow::Result<()> {
         servers: settings.health.servers.clone(),
     })?;
     // Bound before anything is built, so that a taken port is known at once; accepted from only when plugins have settled.
-    let traffic = bind(&settings.listen, "traffic").await?;
+    let mut traffic = Vec::new();
+    for listener in &settings.listeners {
+        traffic.push((listener, bind(&listener.address, "traffic").await?));
+    }
     let admin = bind(&settings.admin, "admin").await?;
-    let (traffic_address, admin_address) = (traffic.local_addr()?, admin.local_addr()?);
+    let admin_address = admin.local_addr()?;
 
     let live = Arc::new(LiveHooks::new(HookSet { missing_required: settings.required.clone(), ..HookSet::empty() }));
     let proxy = Proxy::new(settings.proxy.clone(), live.clone(), telemetry.clone())?;
+    let control = proxy.control();
+    let mut prepared = Vec::new();
+    for (config, listener) in traffic {
+        prepared.push((control.prepare_listener(config)?, listener));
+    }
     let rooms = start_rooms(&settings, workers, &live, &proxy, telemetry, admin)?;
     announce("admin", admin_address);
     if let Some(catalog) = &rooms.catalog {
@@ -74,15 +82,17 @@ async fn serve(settings: Settings, workers: usize) -> anyhow::Result<()> {
         catalog.first_scan().await;
     }
     rooms.health.set_startup_done();
-    announce("traffic", traffic_address);
-    let health = rooms.health.clone();
-    let mut end = asked_to_end.subscribe();
-    let shutdown = async move {
-        // The sender lives as long as the process, so this ends only by a signal.
-        let _ = end.wait_for(|asked| *asked).await;
-        health.set_draining();
-    };
-    proxy.serve(traffic, shutdown).await;
+    proxy.start_housekeeping();
+    for (prepared, listener) in prepared {
+        let address = listener.local_addr()?;
+        control.listen(prepared, listener);
+        announce("traffic", address);
+    }
+    // The sender lives as long as the process, so this ends only by a signal.
+    let _ = asked_to_end.subscribe().wait_for(|asked| *asked).await;
+    rooms.health.set_draining();
+    tokio::time::sleep(settings.proxy.timeouts.drain_delay).await;
+    proxy.drain().await;
     stop_rooms(rooms).await
 }
 

@@ -1,7 +1,7 @@
 //! `[NAME=]URL` and `url = "..."`: where a server is. Pure.
 
 use http::Uri;
-use watchgate_proxy::{Mount, ServerConfig};
+use watchgate_proxy::{EndpointConfig, Mount, ServerConfig};
 
 /// The name in labels of a server that was given none.
 pub const DEFAULT_NAME: &str = "default";
@@ -25,11 +25,11 @@ pub fn parse_flag(value: &str) -> Result<ServerConfig, String> {
 pub fn parse(name: &str, url: &str, mount: Mount) -> Result<ServerConfig, String> {
     check_name(name)?;
     let uri: Uri = url.parse().map_err(|_| format!("is not a URL such as http://127.0.0.1:3001/mcp: \"{url}\""))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err("https to servers is not supported; use http".to_owned()),
-        _ => return Err(format!("must begin with http://: \"{url}\"")),
-    }
+    let tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(format!("must begin with http:// or https://: \"{url}\"")),
+    };
     let authority = uri.authority().ok_or_else(|| format!("names no host: \"{url}\""))?;
     if authority.as_str().contains('@') {
         return Err("must not hold credentials; clients send their own".to_owned());
@@ -38,15 +38,15 @@ pub fn parse(name: &str, url: &str, mount: Mount) -> Result<ServerConfig, String
         return Err("must not have a query".to_owned());
     }
     let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| format!("names no host: \"{url}\""))?;
-    Ok(ServerConfig {
-        name: name.to_owned(),
+    let endpoint = EndpointConfig {
         authority: authority.as_str().to_owned(),
         host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-        port: uri.port_u16().unwrap_or(80),
-        // `http` gives a lone slash to a URL without a path.
-        path: if uri.path() == "/" { String::new() } else { uri.path().to_owned() },
-        mount,
-    })
+        port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+        tls,
+    };
+    // `http` gives a lone slash to a URL without a path.
+    let path = if uri.path() == "/" { "" } else { uri.path() };
+    Ok(ServerConfig::new(name, endpoint, path, mount))
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -68,11 +68,13 @@ mod tests {
         let found = parse_flag(value);
         match (&found, &expected) {
             (Ok(found), Ok((name, host, port, path, mount))) => {
+                let endpoint = &found.endpoints[0];
                 assert_eq!(
-                    (&*found.name, &*found.host, found.port, &*found.path, &found.mount),
+                    (&*found.name, &*endpoint.host, endpoint.port, &*found.path, &found.mount),
                     (*name, *host, *port, *path, mount),
                     "{value}"
                 );
+                assert_eq!(endpoint.tls, value.contains("https:"), "{value}");
             }
             (Err(found), Err(expected)) => assert!(found.contains(expected), "{value}: {found}"),
             _ => panic!("{value}: {found:?}"),
@@ -85,7 +87,7 @@ mod tests {
         check("http://h/mcp/", Ok(("default", "h", 80, "/mcp/", Mount::Root)));
         check("weather=http://[::1]:9/x", Ok(("weather", "::1", 9, "/x", Mount::Prefix)));
         check("http://h/p?a=b", Err("query"));
-        check("https://h/", Err("https"));
+        check("https://h/", Ok(("default", "h", 443, "", Mount::Root)));
         check("h:80", Err("http://"));
         check("a b=http://h/", Err("server name"));
         check(".x=http://h/", Err("server name"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use watchgate_admin::Secret;
 use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
-use watchgate_proxy::{Mount, ProxyConfig, ServerConfig};
+use watchgate_proxy::{ClientAddresses, GuardConfig, ListenerConfig, Mount, ProxyConfig, ServerConfig};
 use watchgate_telemetry::AccessLogTarget;
 
 use crate::cli::RunArguments;
@@ -36,8 +36,8 @@ pub enum Cache {
 /// Everything, checked.
 #[derive(Clone)]
 pub struct Settings {
-    /// Address for traffic.
-    pub listen: String,
+    /// Addresses for traffic.
+    pub listeners: Vec<ListenerConfig>,
     /// Address for operators.
     pub admin: String,
     /// Token for operators.
@@ -76,14 +76,30 @@ pub fn load(arguments: &RunArguments) -> Result<Settings, Vec<Complaint>> {
         }
     };
     let file_is_sound = complaints.is_empty();
-    let servers = servers(arguments, &file, &mut complaints, file_is_sound);
+    let mut servers = servers(arguments, &file, &mut complaints, file_is_sound);
+    for server in &mut servers {
+        server.timeouts = file.server_timeouts.clone();
+        server.limits = file.server_limits.clone();
+    }
     let mut health = file.health.clone();
     health.servers = servers.iter().map(|server| server.name.clone()).collect();
     let mut settings = Settings {
-        listen: address("--listen", arguments.listen.as_ref(), file.listen, "127.0.0.1:8080", &mut complaints),
+        listeners: vec![ListenerConfig {
+            address: address("--listen", arguments.listen.as_ref(), file.listen, "127.0.0.1:8080", &mut complaints),
+            tls: None,
+            http2: true,
+        }],
         admin: address("--admin", arguments.admin.as_ref(), file.admin, "127.0.0.1:9090", &mut complaints),
         admin_token: std::env::var(TOKEN_VARIABLE).ok().and_then(|token| Secret::new(&token)),
-        proxy: ProxyConfig { servers, timeouts: file.timeouts, limits: file.limits, expects_policies: false },
+        proxy: ProxyConfig {
+            servers,
+            timeouts: file.timeouts,
+            limits: file.limits,
+            clients: ClientAddresses::default(),
+            guard: GuardConfig::OPEN,
+            auth: None,
+            expects_policies: false,
+        },
         plugins: plugin_folder(arguments.plugins.as_deref(), file.plugins, &mut complaints),
         required: [file.required, arguments.require.clone()].concat(),
         cache: cache(file.cache),
