@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use watchgate_mcp::{Direction, MessageKind, Outcome, RequestId};
 
+use crate::admission::begin_stream;
 use crate::body::Body;
 use crate::error_id::ErrorId;
 use crate::event_redaction::{item, join_array, log_denial};
@@ -23,6 +24,7 @@ use crate::refusal::Credentials;
 use crate::relay::{JsonTap, RelayBody};
 use crate::scan::scan;
 use crate::upstream_body::UpstreamBody;
+use crate::whole_body::WholeBody;
 
 /// Passes the answer on.
 pub(crate) async fn relay(
@@ -48,6 +50,10 @@ pub(crate) async fn relay(
     let is_wanted = is_wanted(&exchange);
     match content {
         Content::EventStream if !encoded => {
+            if let Err(fault) = begin_stream(&mut exchange) {
+                let id = only_id(&exchange);
+                return answer_fault(exchange, fault, id.as_ref());
+            }
             exchange.note_stream();
             // Events may be replaced, so the length of a stream is never known.
             parts.headers.remove(header::CONTENT_LENGTH);
@@ -87,8 +93,8 @@ async fn redact_whole(
     credentials: Option<&Credentials>,
 ) -> Response<Body> {
     let gathered = gather(&mut exchange, upstream).await;
-    let body = match gathered {
-        Ok(body) => body,
+    let (body, trailers) = match gathered {
+        Ok(gathered) => gathered,
         Err(Gathering::TooLarge) => return deny_unreadable(exchange),
         Err(Gathering::Failed(fault)) => {
             let id = only_id(&exchange);
@@ -134,7 +140,7 @@ async fn redact_whole(
     for envelope in envelopes {
         exchange.server_message(envelope, text.take());
     }
-    finish_with(exchange, Response::from_parts(parts, Body::full(body)))
+    finish_with(exchange, Response::from_parts(parts, Body::Full(WholeBody::with_trailers(body, trailers))))
 }
 
 /// The server's rows of the table of denials for answers that are documents.
@@ -184,11 +190,12 @@ enum Gathering {
     Failed(Fault),
 }
 
-async fn gather(exchange: &mut Exchange, mut upstream: UpstreamBody) -> Result<Bytes, Gathering> {
-    let cap = exchange.shared.config.limits.message;
-    let mut patience = Patience::new(exchange.shared.config.timeouts.idle);
+async fn gather(exchange: &mut Exchange, mut upstream: UpstreamBody) -> Result<(Bytes, Option<HeaderMap>), Gathering> {
+    let cap = exchange.server.config.limits.message;
+    let mut patience = Patience::new(exchange.server.config.timeouts.idle);
     let mut gathered: Option<BytesMut> = None;
     let mut first: Option<Bytes> = None;
+    let mut trailers = None;
     loop {
         let frame = poll_fn(|context| match upstream.poll_frame(context) {
             std::task::Poll::Ready(frame) => std::task::Poll::Ready(Ok(frame)),
@@ -199,7 +206,13 @@ async fn gather(exchange: &mut Exchange, mut upstream: UpstreamBody) -> Result<B
         let data = match frame {
             None => break,
             Some(Err(_)) => return Err(Gathering::Failed(Fault::BrokenAnswer)),
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    trailers = frame.into_trailers().ok();
+                    continue;
+                }
+            },
         };
         let so_far = gathered.as_ref().map_or(0, BytesMut::len) + first.as_ref().map_or(0, Bytes::len);
         if so_far + data.len() > cap {
@@ -215,5 +228,5 @@ async fn gather(exchange: &mut Exchange, mut upstream: UpstreamBody) -> Result<B
             break;
         }
     }
-    Ok(first.unwrap_or_else(|| gathered.unwrap_or_default().freeze()))
+    Ok((first.unwrap_or_else(|| gathered.unwrap_or_default().freeze()), trailers))
 }

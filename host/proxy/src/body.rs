@@ -8,6 +8,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::events::EventBody;
 use crate::relay::RelayBody;
+use crate::whole_body::WholeBody;
 
 /// Ends a response in the middle: the client must see that it was cut, not a regular end.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,7 @@ pub(crate) enum Cut {
 /// A body in one piece, or bytes and events relayed as they come.
 pub(crate) enum Body {
     /// All of it is here, and its exchange has been finished.
-    Full(Option<Bytes>),
+    Full(WholeBody),
     /// Bytes pass as they come.
     Relay(Box<RelayBody>),
     /// An event stream.
@@ -41,7 +42,7 @@ pub(crate) enum Body {
 impl Body {
     /// A body of the gateway's own.
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self::Full((!bytes.is_empty()).then_some(bytes))
+        Self::Full(WholeBody::full(bytes))
     }
 }
 
@@ -51,7 +52,7 @@ impl HttpBody for Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let frame = match &mut *self {
-            Self::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Full(whole) => return Pin::new(whole).poll_frame(context).map_err(|never| match never {}),
             Self::Relay(relay) => relay.poll_frame(context),
             Self::Events(events) => events.poll_frame(context),
             Self::Cut(cut) => return Poll::Ready(cut.take().map(Err)),
@@ -68,7 +69,7 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Full(bytes) => bytes.is_none(),
+            Self::Full(whole) => whole.is_end_stream(),
             Self::Relay(relay) => relay.is_end(),
             Self::Events(events) => events.is_end(),
             Self::Cut(cut) => cut.is_none(),
@@ -77,7 +78,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Full(whole) => whole.size_hint(),
             Self::Relay(relay) => relay.size_hint(),
             Self::Events(_) | Self::Cut(_) => SizeHint::default(),
         }

@@ -6,21 +6,20 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Uri};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method};
 use watchgate_hooks::{BoxFuture, UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse};
 use watchgate_mcp::sse::SseAssembler;
 use watchgate_mcp::{Envelope, RequestId};
 
+use crate::connect::{ConnectError, open_stream};
 use crate::fault::Fault;
-use crate::forward::forward;
+use crate::forward::{Outgoing, forward};
 use crate::headers::{self, Content};
-use crate::pool::{ConnectError, connect_tcp};
 use crate::scan::scan;
 use crate::server::{Server, Shared};
 use crate::upstream_body::UpstreamBody;
-use crate::upstream_connection::UpstreamConnection;
+use crate::whole_body::WholeBody;
 
 /// So that operators of a server can tell the gateway's own requests from those of clients.
 const OWN_USER_AGENT: &str = concat!("watchgate/", env!("CARGO_PKG_VERSION"));
@@ -31,8 +30,9 @@ const MAX_ANSWER: usize = 4 << 20;
 pub(crate) struct Calls(pub(crate) Arc<Shared>);
 
 impl Calls {
-    fn server(&self, name: &str) -> Result<&Arc<Server>, UpstreamCallError> {
-        self.0.servers.iter().find(|server| &*server.name == name).ok_or_else(|| UpstreamCallError::UnknownServer(name.to_owned()))
+    fn server(&self, name: &str) -> Result<Arc<Server>, UpstreamCallError> {
+        let plan = self.0.plan.load();
+        plan.servers.iter().find(|server| &*server.name == name).cloned().ok_or_else(|| UpstreamCallError::UnknownServer(name.to_owned()))
     }
 
     async fn send_now(
@@ -42,15 +42,15 @@ impl Calls {
         deadline: Duration,
     ) -> Result<UpstreamResponse, UpstreamCallError> {
         let awaited = request.awaited_id.as_deref().and_then(|id| RequestId::from_json(id.as_bytes()));
-        let (response, connection) = forward(&self.0, server, http_request(server, request)?).await.map_err(|fault| match fault {
+        let answered = forward(&self.0, server, outgoing(server, request)?).await.map_err(|fault| match fault {
             Fault::ConnectTimeout | Fault::HeadTimeout => UpstreamCallError::Timeout(deadline),
             Fault::Unreachable => UpstreamCallError::Unreachable("no connection".into()),
             _ => UpstreamCallError::Unreachable("the connection broke before an answer".into()),
         })?;
-        let (parts, incoming) = response.into_parts();
+        let (parts, incoming) = answered.response.into_parts();
         let body = match &awaited {
             None => Bytes::new(),
-            Some(id) => read_answer(server, &parts.headers, incoming, connection, id).await?,
+            Some(id) => read_answer(&parts.headers, UpstreamBody::new(incoming, answered.carrier, answered.lease), id).await?,
         };
         Ok(UpstreamResponse { status: parts.status.as_u16(), headers: plain_headers(&parts.headers), body })
     }
@@ -58,13 +58,14 @@ impl Calls {
 
 impl UpstreamCalls for Calls {
     fn servers(&self) -> Vec<String> {
-        self.0.servers.iter().map(|server| server.name.to_string()).collect()
+        self.0.plan.load().servers.iter().map(|server| server.name.to_string()).collect()
     }
 
     fn connect<'a>(&'a self, server: &'a str, deadline: Duration) -> BoxFuture<'a, Result<(), UpstreamCallError>> {
         Box::pin(async move {
             let server = self.server(server)?;
-            match connect_tcp(&server.config.host, server.config.port, deadline).await {
+            let endpoint = server.endpoints.first().ok_or_else(|| UpstreamCallError::UnknownServer(server.name.to_string()))?;
+            match open_stream(endpoint, deadline).await {
                 Ok(_) => Ok(()),
                 Err(ConnectError::Timeout(after)) => Err(UpstreamCallError::Timeout(after)),
                 Err(error) => Err(UpstreamCallError::Unreachable(error.to_string())),
@@ -79,7 +80,7 @@ impl UpstreamCalls for Calls {
         deadline: Duration,
     ) -> BoxFuture<'a, Result<UpstreamResponse, UpstreamCallError>> {
         Box::pin(async move {
-            let server = self.server(server)?.clone();
+            let server = self.server(server)?;
             tokio::time::timeout(deadline, self.send_now(&server, request, deadline))
                 .await
                 .unwrap_or(Err(UpstreamCallError::Timeout(deadline)))
@@ -87,18 +88,22 @@ impl UpstreamCalls for Calls {
     }
 }
 
-fn http_request(server: &Server, request: UpstreamRequest) -> Result<Request<Full<Bytes>>, UpstreamCallError> {
+fn outgoing(server: &Server, request: UpstreamRequest) -> Result<Outgoing, UpstreamCallError> {
     let bad = |what: &str| UpstreamCallError::Protocol(format!("the request's {what} is not legal HTTP"));
-    let mut http = Request::new(Full::new(request.body));
-    *http.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|_| bad("method"))?;
-    *http.uri_mut() = Uri::try_from(server.config.endpoint()).map_err(|_| bad("path"))?;
+    let mut headers = HeaderMap::new();
     for (name, value) in request.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("header name"))?;
-        http.headers_mut().append(name, HeaderValue::from_str(&value).map_err(|_| bad("header value"))?);
+        headers.append(name, HeaderValue::from_str(&value).map_err(|_| bad("header value"))?);
     }
-    http.headers_mut().insert(header::HOST, server.host.clone());
-    http.headers_mut().entry(header::USER_AGENT).or_insert(HeaderValue::from_static(OWN_USER_AGENT));
-    Ok(http)
+    headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(OWN_USER_AGENT));
+    Ok(Outgoing {
+        method: Method::from_bytes(request.method.as_bytes()).map_err(|_| bad("method"))?,
+        target: PathAndQuery::try_from(server.config.endpoint_path()).map_err(|_| bad("path"))?,
+        headers,
+        client_host: None,
+        body: WholeBody::full(request.body),
+        only: None,
+    })
 }
 
 fn plain_headers(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -106,14 +111,7 @@ fn plain_headers(headers: &HeaderMap) -> Vec<(String, String)> {
 }
 
 /// Reads a document to its end, or a stream until it has the answer.
-async fn read_answer(
-    server: &Arc<Server>,
-    headers: &HeaderMap,
-    incoming: Incoming,
-    connection: UpstreamConnection,
-    id: &RequestId,
-) -> Result<Bytes, UpstreamCallError> {
-    let mut body = UpstreamBody::new(incoming, connection, server.clone());
+async fn read_answer(headers: &HeaderMap, mut body: UpstreamBody, id: &RequestId) -> Result<Bytes, UpstreamCallError> {
     if headers::content(headers) == Content::EventStream {
         return read_events(&mut body, id).await;
     }

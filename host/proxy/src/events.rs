@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::HeaderMap;
 use hyper::body::Frame;
 use watchgate_hooks::{BoxFuture, Surface};
 use watchgate_mcp::sse::{SseAssembler, SseParser, SsePart};
@@ -36,6 +37,8 @@ pub(crate) struct EventBody {
     /// The server has ended the stream; events already here still go out.
     source_ended: bool,
     is_over: bool,
+    /// They go out after the last event.
+    trailers: Option<HeaderMap>,
 }
 
 enum Mode {
@@ -48,7 +51,7 @@ enum Mode {
 impl EventBody {
     /// Begins relaying; the head has been sent on.
     pub(crate) fn new(upstream: UpstreamBody, exchange: Box<Exchange>, credentials: Option<Credentials>) -> Self {
-        let patience = Patience::new(exchange.shared.config.timeouts.stream_idle);
+        let patience = Patience::new(exchange.server.config.timeouts.stream_idle);
         let keeps_text = exchange.shared.hooks.keeps_text();
         let summons = summons(exchange.shared.clone()).boxed();
         Self {
@@ -62,6 +65,7 @@ impl EventBody {
             is_last: false,
             source_ended: false,
             is_over: false,
+            trailers: None,
         }
     }
 
@@ -110,8 +114,10 @@ impl EventBody {
                                 return self.write(passed);
                             }
                         }
-                        // Trailers are not passed on; hyper would take them for the end and drop what comes with it.
-                        Err(_trailers) => {}
+                        Err(frame) => {
+                            self.trailers = frame.into_trailers().ok();
+                            self.source_ended = true;
+                        }
                     }
                 }
             }
@@ -170,7 +176,7 @@ impl EventBody {
                 // A policy has come: what is left of the event under way had begun to pass before it was live.
                 let passed = if tap.at_boundary { Bytes::new() } else { tap.feed_to_boundary(&mut chunk, &mut self.exchange, keeps_text) };
                 if tap.at_boundary {
-                    let mut assembler = SseAssembler::new(self.exchange.shared.config.limits.message);
+                    let mut assembler = SseAssembler::new(self.exchange.server.config.limits.message);
                     assembler.push(chunk);
                     self.mode = Mode::Whole(assembler);
                 }
@@ -210,7 +216,7 @@ impl EventBody {
     fn finish(&mut self, outcome: Outcome) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         self.is_over = true;
         self.exchange.finish(outcome);
-        Poll::Ready(None)
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn cut(&mut self, outcome: Outcome, cut: Cut) -> Cut {

@@ -1,7 +1,7 @@
 //! The record of one HTTP exchange: what was seen in it, and how it ended. It is finished exactly once; an exchange that
 //! is dropped unfinished is one whose client left.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use http::{HeaderMap, Method};
 use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, RequestId, header as mcp_header};
 use watchgate_telemetry::{AccessLine, ErrorType, ExchangeFinished, HttpMethod, InFlightGuard, NameKind};
 
+use crate::endpoint::Endpoint;
 use crate::error_id::ErrorId;
 use crate::fault::Fault;
 use crate::line_facts::LineFacts;
@@ -17,7 +18,15 @@ use crate::operation::{Ending, OpenOperation, outcome_of};
 use crate::pending::SessionKey;
 use crate::scan::MAX_ELEMENTS;
 use crate::server::{Server, Shared};
+use crate::slots::{ClientStream, Slot};
 use crate::timing::Timing;
+
+/// What a limit lets an exchange have.
+#[derive(Default)]
+struct Places {
+    slot: Option<Slot>,
+    stream: Option<ClientStream>,
+}
 
 /// One exchange under way.
 pub(crate) struct Exchange {
@@ -34,7 +43,11 @@ pub(crate) struct Exchange {
     timing: Timing,
     protocol_version: Option<&'static str>,
     session_text: Option<[u8; 8]>,
-    client: Option<SocketAddr>,
+    client: SocketAddr,
+    client_name: Option<Arc<str>>,
+    endpoint: Option<Arc<str>>,
+    attempts: u32,
+    places: Places,
     request_id: Option<Box<str>>,
     line: LineFacts,
     worst: Outcome,
@@ -45,12 +58,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Begins: the request's head has been read.
-    pub(crate) fn begin(
-        shared: &Arc<Shared>,
-        server: &Arc<Server>,
-        request: &http::request::Parts,
-        client: Option<SocketAddr>,
-    ) -> Box<Self> {
+    pub(crate) fn begin(shared: &Arc<Shared>, server: &Arc<Server>, request: &http::request::Parts, client: SocketAddr) -> Box<Self> {
         let method = http_method(&request.method);
         let session = request.headers.get(mcp_header::MCP_SESSION_ID).map(http::HeaderValue::as_bytes);
         let key = session.map(|session| shared.session_key(server, session));
@@ -67,6 +75,10 @@ impl Exchange {
             protocol_version: request.headers.get(mcp_header::MCP_PROTOCOL_VERSION).and_then(|value| known_version(value.as_bytes())),
             session_text: key.map(|key| key.hash.to_be_bytes()),
             client,
+            client_name: None,
+            endpoint: None,
+            attempts: 0,
+            places: Places::default(),
             request_id: request
                 .headers
                 .get("x-request-id")
@@ -110,6 +122,44 @@ impl Exchange {
     /// The answer is an event stream.
     pub(crate) fn note_stream(&mut self) {
         self.is_stream = true;
+    }
+
+    /// The name that the client's key or token is bound to.
+    pub(crate) fn note_client(&mut self, name: Arc<str>) {
+        self.client_name = Some(name);
+    }
+
+    /// The name that the client's key or token is bound to.
+    pub(crate) fn client_name(&self) -> Option<&str> {
+        self.client_name.as_deref()
+    }
+
+    /// The client's address.
+    pub(crate) fn client_ip(&self) -> IpAddr {
+        self.client.ip()
+    }
+
+    /// The endpoint that answered, and how often the request was tried.
+    pub(crate) fn note_endpoint(&mut self, endpoint: &Endpoint, attempts: u32) {
+        if self.server.endpoints.len() > 1 {
+            self.endpoint = Some(endpoint.authority.clone());
+        }
+        self.attempts = attempts;
+    }
+
+    /// A place among the server's exchanges, held until this one is over.
+    pub(crate) fn hold_slot(&mut self, slot: Slot) {
+        self.places.slot = Some(slot);
+    }
+
+    /// Gives that place back.
+    pub(crate) fn release_slot(&mut self) {
+        self.places.slot = None;
+    }
+
+    /// A place among the client's streams, held until this exchange is over.
+    pub(crate) fn hold_stream(&mut self, stream: ClientStream) {
+        self.places.stream = Some(stream);
     }
 
     /// The session that the server opened in its answer.
@@ -295,6 +345,7 @@ impl Exchange {
             return;
         }
         let how = if how == Outcome::Cancelled && self.ends_by_closing() { Outcome::Ok } else { how };
+        self.places = Places::default();
         self.settle_operations(how);
         let outcome = match (how, self.worst) {
             (Outcome::Ok, Outcome::Ok) if self.status >= 400 => Outcome::HttpError,
@@ -317,7 +368,10 @@ impl Exchange {
             line: AccessLine {
                 session: self.session_text,
                 protocol_version: self.protocol_version,
-                client: self.client,
+                client: Some(self.client),
+                client_name: self.client_name.take(),
+                endpoint: self.endpoint.take(),
+                attempts: self.attempts,
                 request_id: self.request_id.take(),
                 ..line.into_access_line(outcome)
             },

@@ -1,5 +1,7 @@
 //! The gateway's own errors towards a client: status, JSON-RPC code, reason and blame in one table.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use watchgate_mcp::{Outcome, RequestId, rpc_error};
@@ -36,6 +38,32 @@ pub(crate) enum Fault {
     Unsupported,
     /// The server sent nothing for too long in the middle of its answer.
     SilentAnswer,
+    /// `Host` is not on the allow-list.
+    ForeignHost,
+    /// `Origin` is not on the allow-list.
+    ForeignOrigin,
+    /// No key or token that the gateway lets in.
+    Unauthorized,
+    /// The client asks more often than it may.
+    RateLimited(RetryAfter),
+    /// The client has as many event streams as it may.
+    TooManyStreams,
+    /// The server has as many exchanges as it may.
+    Saturated,
+    /// The circuit breaker of every endpoint is open.
+    BreakerOpen(RetryAfter),
+}
+
+/// Seconds after which another try makes sense, rounded up: at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RetryAfter(u32);
+
+impl RetryAfter {
+    /// Not before this long.
+    pub(crate) fn new(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self(u32::try_from(seconds).unwrap_or(u32::MAX).max(1))
+    }
 }
 
 struct Row {
@@ -138,6 +166,62 @@ impl Fault {
                 "upstream",
                 Outcome::Timeout,
             ),
+            Self::ForeignHost => row(
+                StatusCode::FORBIDDEN,
+                rpc_error::DENIED,
+                "this gateway does not answer to this Host",
+                "host_not_allowed",
+                "client",
+                Outcome::Denied,
+            ),
+            Self::ForeignOrigin => row(
+                StatusCode::FORBIDDEN,
+                rpc_error::DENIED,
+                "this gateway does not answer pages of this Origin",
+                "origin_not_allowed",
+                "client",
+                Outcome::Denied,
+            ),
+            Self::Unauthorized => row(
+                StatusCode::UNAUTHORIZED,
+                rpc_error::DENIED,
+                "this gateway needs a bearer key or token that it knows",
+                "unauthorized",
+                "client",
+                Outcome::Denied,
+            ),
+            Self::RateLimited(_) => row(
+                StatusCode::TOO_MANY_REQUESTS,
+                rpc_error::RATE_LIMITED,
+                "too many requests",
+                "rate_limited",
+                "client",
+                Outcome::HttpError,
+            ),
+            Self::TooManyStreams => row(
+                StatusCode::TOO_MANY_REQUESTS,
+                rpc_error::RATE_LIMITED,
+                "too many event streams at once",
+                "too_many_streams",
+                "client",
+                Outcome::HttpError,
+            ),
+            Self::Saturated => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                rpc_error::UNAVAILABLE,
+                "the MCP server has as many requests at once as this gateway lets it have",
+                "saturated",
+                "gateway",
+                Outcome::HttpError,
+            ),
+            Self::BreakerOpen(_) => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                rpc_error::UNAVAILABLE,
+                "the MCP server has failed too often and is left alone for a while",
+                "circuit_open",
+                "upstream",
+                Outcome::Unreachable,
+            ),
             Self::PluginMissing => row(
                 StatusCode::SERVICE_UNAVAILABLE,
                 rpc_error::UNAVAILABLE,
@@ -146,6 +230,20 @@ impl Fault {
                 "gateway",
                 Outcome::HttpError,
             ),
+        }
+    }
+
+    /// From the wait that a breaker asks for.
+    pub(crate) fn breaker_open(wait: Duration) -> Self {
+        Self::BreakerOpen(RetryAfter::new(wait))
+    }
+
+    fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::PluginMissing | Self::TooManyStreams => Some(5),
+            Self::Saturated => Some(1),
+            Self::RateLimited(RetryAfter(seconds)) | Self::BreakerOpen(RetryAfter(seconds)) => Some(seconds),
+            _ => None,
         }
     }
 
@@ -178,8 +276,8 @@ impl Fault {
             // The rest of the body may still be under way; what follows it on this connection cannot be found.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if self == Self::PluginMissing {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -1,38 +1,231 @@
-//! `forward`: one request to the server, on a pooled connection or a fresh one.
+//! `forward`: one request to one of the server's endpoints, on an open connection or a fresh one; tried again only where it never left.
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
+use watchgate_telemetry::{EndpointResult, InFlightGuard, Retry};
 
+use crate::balancer::Outstanding;
+use crate::breaker::{Admitted, Attempt};
+use crate::client_address::host_for;
+use crate::connect::connect;
+use crate::endpoint::Endpoint;
 use crate::fault::Fault;
 use crate::server::{Server, Shared};
-use crate::upstream_connection::{SendFailure, UpstreamConnection};
+use crate::upstream_connection::{Carrier, SendFailure};
+use crate::whole_body::WholeBody;
 
-/// Sends the request and waits for the head of the answer. A request of which nothing was written goes out again on another
-/// connection; one that may have been seen never does.
-pub(crate) async fn forward(
-    shared: &Shared,
-    server: &Server,
-    mut request: Request<Full<Bytes>>,
-) -> Result<(Response<Incoming>, UpstreamConnection), Fault> {
-    let head_deadline = Instant::now() + shared.config.timeouts.head;
+/// A request on its way to a server.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) target: PathAndQuery,
+    /// `Host` in it is written anew for each endpoint.
+    pub(crate) headers: HeaderMap,
+    /// The `Host` that the client sent.
+    pub(crate) client_host: Option<HeaderValue>,
+    pub(crate) body: WholeBody,
+    /// The endpoint that it must go to, by its place among the server's.
+    pub(crate) only: Option<usize>,
+}
+
+/// The head of an answer, and what its body comes on.
+pub(crate) struct Answered {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) carrier: Carrier,
+    pub(crate) lease: Lease,
+    /// How often the request was tried.
+    pub(crate) attempts: u32,
+}
+
+/// An endpoint that is busy with an exchange, until this is dropped.
+pub(crate) struct Lease {
+    pub(crate) endpoint: Arc<Endpoint>,
+    _outstanding: Outstanding,
+    _in_flight: InFlightGuard,
+}
+
+/// Why an attempt brought no head.
+enum Failure {
+    /// The request never left: there was no connection, or not one byte was written.
+    Unsent(Box<Request<WholeBody>>, Fault, Attempt),
+    /// The server may have seen it.
+    Final(Fault),
+}
+
+/// Sends the request and waits for the head of the answer.
+pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing) -> Result<Answered, Fault> {
+    let deadline = tokio::time::Instant::now() + server.config.timeouts.head;
+    let Outgoing { method, target, headers, client_host, body, only } = outgoing;
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.headers_mut() = headers;
+    let to = Target { path: target, client_host };
+    server.retries.note_request(Instant::now());
+    let mut tried: Vec<usize> = Vec::new();
     loop {
-        let pooled = server.pool.take();
-        let is_fresh = pooled.is_none();
-        let mut connection = match pooled {
-            Some(connection) => connection,
-            None => shared.connect(server).await?,
-        };
-        match timeout_at(head_deadline, connection.send(request)).await {
-            Err(_) => return Err(Fault::HeadTimeout),
-            Ok(Ok(response)) => return Ok((response, connection)),
-            Ok(Err(SendFailure::Unsent(unsent))) if !is_fresh => request = *unsent,
-            Ok(Err(SendFailure::Unsent(_))) => return Err(Fault::BrokenAnswer),
+        let (endpoint, admitted) = choose(server, only, &tried)?;
+        let lease = Lease { _outstanding: endpoint.health.begin(), _in_flight: endpoint.metrics.in_flight(), endpoint };
+        let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, deadline };
+        match attempt.run(request).await {
+            Ok((response, carrier)) => {
+                note(server, &lease.endpoint, admitted, if is_trouble(response.status()) { Attempt::Failed } else { Attempt::Ok });
+                let attempts = tried.len() as u32 + 1;
+                return Ok(Answered { response, carrier, lease, attempts });
+            }
+            Err(Failure::Final(fault)) => {
+                note(server, &lease.endpoint, admitted, Attempt::Failed);
+                return Err(fault);
+            }
+            Err(Failure::Unsent(unsent, fault, kind)) => {
+                note(server, &lease.endpoint, admitted, kind);
+                tried.push(lease.endpoint.index);
+                if !may_retry(server, tried.len() as u32) {
+                    return Err(fault);
+                }
+                request = *unsent;
+            }
+        }
+    }
+}
+
+/// Where a request goes.
+struct Target {
+    path: PathAndQuery,
+    client_host: Option<HeaderValue>,
+}
+
+fn may_retry(server: &Server, tried: u32) -> bool {
+    if tried > server.config.retry.max {
+        return false;
+    }
+    let may = server.retries.try_retry(Instant::now(), tried);
+    server.metrics.retried(if may { Retry::Sent } else { Retry::OverBudget });
+    may
+}
+
+/// An answer that stands for a server that is not there, whoever wrote it.
+fn is_trouble(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}
+
+/// An endpoint whose breaker lets the request through.
+fn choose(server: &Server, only: Option<usize>, tried: &[usize]) -> Result<(Arc<Endpoint>, Admitted), Fault> {
+    let now = Instant::now();
+    if let Some(endpoint) = only.and_then(|index| server.endpoints.get(index)) {
+        return endpoint.breaker.enter(now).map(|admitted| (endpoint.clone(), admitted)).map_err(Fault::breaker_open);
+    }
+    let usable = |index: usize| server.endpoints[index].breaker.would_admit(now);
+    let mut soonest = Duration::MAX;
+    // Between `would_admit` and `enter` another exchange may take the only trial: then another endpoint is looked for.
+    for _ in 0..=server.endpoints.len() {
+        let Some(index) = server.balancer.choose(now, |below| fastrand::usize(..below), tried, usable) else { break };
+        let endpoint = &server.endpoints[index];
+        match endpoint.breaker.enter(now) {
+            Ok(admitted) => return Ok((endpoint.clone(), admitted)),
+            Err(wait) => soonest = soonest.min(wait),
+        }
+    }
+    for endpoint in &server.endpoints {
+        if let Err(wait) = endpoint.breaker.enter(now) {
+            soonest = soonest.min(wait);
+        }
+    }
+    Err(Fault::breaker_open(if soonest == Duration::MAX { Duration::ZERO } else { soonest }))
+}
+
+/// Says how an attempt ended to everybody who judges the endpoint by it.
+fn note(server: &Server, endpoint: &Endpoint, admitted: Admitted, attempt: Attempt) {
+    let now = Instant::now();
+    let result = match attempt {
+        Attempt::Ok => EndpointResult::Ok,
+        Attempt::Failed => EndpointResult::Failed,
+        Attempt::ConnectFailed => EndpointResult::ConnectFailed,
+        Attempt::Abandoned => EndpointResult::Abandoned,
+    };
+    endpoint.metrics.request_ended(result);
+    if let Some(state) = admitted.note(now, attempt) {
+        tracing::warn!(server = %server.name, endpoint = %endpoint.authority, ?state, "the circuit breaker of an endpoint changed");
+        endpoint.show_breaker(now);
+    }
+    match attempt {
+        Attempt::Ok => server.balancer.note_success(endpoint.index),
+        Attempt::Abandoned => {}
+        Attempt::Failed | Attempt::ConnectFailed => {
+            if let Some(duration) = server.balancer.note_failure(endpoint.index, now) {
+                tracing::warn!(server = %server.name, endpoint = %endpoint.authority, ?duration, "an endpoint is passed over: it failed too often in a row");
+                endpoint.metrics.ejected(true);
+            }
+        }
+    }
+}
+
+/// One attempt with one endpoint.
+struct Attempting<'a> {
+    shared: &'a Shared,
+    server: &'a Server,
+    endpoint: &'a Endpoint,
+    to: &'a Target,
+    deadline: tokio::time::Instant,
+}
+
+impl Attempting<'_> {
+    /// On an open connection; when that turns out to be closed, on a fresh one.
+    async fn run(&self, mut request: Request<WholeBody>) -> Result<(Response<Incoming>, Carrier), Failure> {
+        if let Some(carrier) = self.take_open() {
+            match self.send(carrier, request).await {
+                Err(Failure::Unsent(unsent, ..)) => request = *unsent,
+                done => return done,
+            }
+        }
+        match connect(self.shared, self.server, self.endpoint).await {
+            Ok(carrier) => self.send(carrier, request).await,
+            Err(error) => Err(Failure::Unsent(Box::new(request), error.fault(), Attempt::ConnectFailed)),
+        }
+    }
+
+    fn take_open(&self) -> Option<Carrier> {
+        if self.server.config.http2
+            && let Some(stream) = self.endpoint.http2.take()
+        {
+            return Some(Carrier::Http2(stream));
+        }
+        self.endpoint.pool.take().map(Carrier::Http1)
+    }
+
+    async fn send(&self, mut carrier: Carrier, mut request: Request<WholeBody>) -> Result<(Response<Incoming>, Carrier), Failure> {
+        self.address(&mut request, &carrier);
+        match timeout_at(self.deadline, carrier.send(request)).await {
+            Err(_) => Err(Failure::Final(Fault::HeadTimeout)),
+            Ok(Ok(response)) => Ok((response, carrier)),
+            Ok(Err(SendFailure::Unsent(unsent))) => Err(Failure::Unsent(unsent, Fault::BrokenAnswer, Attempt::Failed)),
             Ok(Err(SendFailure::Sent(error))) => {
-                tracing::debug!(server = %server.name, %error, "no answer from the server");
-                return Err(Fault::BrokenAnswer);
+                tracing::debug!(server = %self.server.name, endpoint = %self.endpoint.authority, %error, "no answer from the server");
+                Err(Failure::Final(Fault::BrokenAnswer))
+            }
+        }
+    }
+
+    /// Writes what says where the request goes: `Host` over HTTP/1.1, the pseudo-headers over HTTP/2.
+    fn address(&self, request: &mut Request<WholeBody>, carrier: &Carrier) {
+        let host = host_for(&self.server.config.host, self.to.client_host.as_ref(), &self.endpoint.host, self.endpoint.tls.is_some());
+        let authority = matches!(carrier, Carrier::Http2(_)).then(|| Authority::try_from(host.as_bytes()).ok()).flatten();
+        match authority {
+            Some(authority) => {
+                let mut parts = http::uri::Parts::default();
+                parts.scheme = Some(if self.endpoint.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP });
+                parts.authority = Some(authority);
+                parts.path_and_query = Some(self.to.path.clone());
+                *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| Uri::from(self.to.path.clone()));
+                request.headers_mut().remove(header::HOST);
+            }
+            None => {
+                *request.uri_mut() = Uri::from(self.to.path.clone());
+                request.headers_mut().insert(header::HOST, host);
             }
         }
     }

@@ -145,6 +145,17 @@ pub(crate) fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+/// Makes one field of the cookies that HTTP/2 clients may send in several (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
 /// Makes `Content-Length` of an answer say what the body is: `length` where that is known, nothing where it is not. A server that sends
 /// `Transfer-Encoding` with it, or several of them, would otherwise put the client out of step.
 pub(crate) fn settle_length(headers: &mut HeaderMap, length: Option<u64>) {

@@ -4,73 +4,194 @@
 //!
 //! It knows the live set of plugins only through `watchgate-hooks`: neither wasmtime nor files.
 
+mod admission;
+#[allow(dead_code)]
+mod affinity;
 mod answer;
+#[allow(dead_code)]
+mod auth;
+#[allow(dead_code)]
+mod balancer;
 mod body;
+#[allow(dead_code)]
+mod breaker;
 mod calls;
+#[allow(dead_code)]
+mod client_address;
+mod client_connection;
 mod config;
+mod connect;
+mod connection_slots;
+#[allow(dead_code)]
+mod decode;
+mod endpoint;
+#[allow(dead_code)]
+mod endpoint_event;
 mod error_id;
 mod event_redaction;
 mod events;
 mod exchange;
 mod fault;
 mod forward;
+#[allow(dead_code)]
+mod guard;
 mod headers;
+mod http2;
 mod life;
 mod line_facts;
 mod listener;
+#[allow(dead_code)]
+mod oauth;
 mod operation;
 mod patience;
 mod pending;
 mod pool;
+#[allow(dead_code)]
+mod rate;
 mod read;
 mod redact;
 mod refusal;
 mod relay;
+mod replayed;
+#[allow(dead_code)]
+mod retry_budget;
 mod route;
 mod scan;
 mod server;
+#[allow(dead_code)]
+mod sessions;
+#[allow(dead_code)]
+mod slots;
 mod timing;
+#[allow(dead_code)]
+mod tls;
 mod upstream_body;
 mod upstream_connection;
+mod whole_body;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use watchgate_hooks::{LiveHooks, UpstreamCalls};
 use watchgate_telemetry::Telemetry;
 
-pub use config::{Limits, Mount, ProxyConfig, ServerConfig, Timeouts};
+pub use config::{
+    AuthConfig, BreakerConfig, ClientAddresses, ClientIdentity, ClientKey, EjectionConfig, EndpointConfig, Forwarded, GuardConfig,
+    HostHeader, JwksSource, JwtConfig, Limits, ListenerConfig, Mount, ProxyConfig, RateKey, RateLimit, RetryConfig, ServerConfig,
+    ServerLimits, ServerTimeouts, ServerTls, Timeouts, UpstreamTls,
+};
 
-/// The proxy: built once, then served on a listener that the caller has bound.
+/// The proxy: built once, then served on the listeners that its control is given.
 pub struct Proxy {
-    shared: Arc<server::Shared>,
+    control: Arc<ProxyControl>,
 }
 
-/// Why a proxy could not be built. Always the operator's fault.
+/// Why a proxy, a part of it or a new configuration of it could not be built. Always the operator's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     /// A server's authority cannot stand in a `Host` header.
     #[error("the host of a server is not legal in a Host header: {0}")]
     Authority(#[from] http::header::InvalidHeaderValue),
+    /// A file for TLS cannot be used; the sentence names it.
+    #[error("{0}")]
+    Tls(String),
+    /// Clients could not be let in as configured; the sentence names the file or URL.
+    #[error("{0}")]
+    Auth(String),
+}
+
+impl From<auth::AuthError> for ProxyError {
+    fn from(error: auth::AuthError) -> Self {
+        Self::Auth(error.to_string())
+    }
+}
+
+impl From<tls::error::TlsError> for ProxyError {
+    fn from(error: tls::error::TlsError) -> Self {
+        Self::Tls(error.to_string())
+    }
+}
+
+/// Changes a running proxy: its listeners, its configuration.
+pub struct ProxyControl {
+    shared: Arc<server::Shared>,
+    listeners: listener::Listeners,
+}
+
+/// A configuration that was found sound.
+pub struct Prepared(server::Plan);
+
+/// A listener whose settings were found sound.
+pub struct PreparedListener {
+    address: String,
+    speech: listener::Speech,
 }
 
 impl Proxy {
-    /// Builds the servers' pools and metric handles; opens nothing.
+    /// Builds the servers' pools and metric handles, and reads the files that the configuration names; opens no socket.
     ///
     /// # Errors
-    /// When a server's authority is not a legal header value.
+    /// When a part of the configuration cannot be used; the sentence names it.
     pub fn new(config: ProxyConfig, hooks: Arc<LiveHooks>, telemetry: Arc<Telemetry>) -> Result<Self, ProxyError> {
-        Ok(Self { shared: Arc::new(server::Shared::new(config, hooks, telemetry)?) })
+        let shared = Arc::new(server::Shared::new(config, hooks, telemetry)?);
+        Ok(Self { control: Arc::new(ProxyControl { shared, listeners: listener::Listeners::default() }) })
     }
 
     /// How health probes and plugins reach the servers.
     pub fn upstream_calls(&self) -> Arc<dyn UpstreamCalls> {
-        Arc::new(calls::Calls(self.shared.clone()))
+        Arc::new(calls::Calls(self.control.shared.clone()))
     }
 
-    /// Serves until `shutdown` resolves, then drains and returns (at most the drain timeout and a second later).
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        listener::run(self.shared, listener, shutdown).await;
+    /// Opens and closes listeners, and applies configurations.
+    pub fn control(&self) -> Arc<ProxyControl> {
+        self.control.clone()
+    }
+
+    /// Keeps pools tidy and follows files until the proxy has drained. Runs beside the listeners.
+    pub fn start_housekeeping(&self) {
+        tokio::spawn(self.control.shared.clone().housekeep());
+    }
+
+    /// Drains and returns, at most the drain timeout and two seconds later.
+    pub async fn drain(self) {
+        self.control.listeners.drain(&self.control.shared).await;
+    }
+}
+
+impl ProxyControl {
+    /// Reads the files that a listener's settings name; binds nothing.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn prepare_listener(&self, config: &ListenerConfig) -> Result<PreparedListener, ProxyError> {
+        Ok(PreparedListener { address: config.address.clone(), speech: listener::Speech::load(config)? })
+    }
+
+    /// Accepts from now on. A listener of the same configured address is closed. Must run in a runtime.
+    pub fn listen(&self, prepared: PreparedListener, listener: TcpListener) {
+        self.listeners.open(&self.shared, prepared.address, prepared.speech, listener);
+    }
+
+    /// Lets new connections of an open listener have the TLS and HTTP versions of `prepared`.
+    pub fn change_listener(&self, prepared: PreparedListener) {
+        self.listeners.change(&prepared.address, prepared.speech);
+    }
+
+    /// Stops accepting; the listener's connections end when their exchanges do.
+    pub fn close_listener(&self, address: &str) {
+        self.listeners.close(address);
+    }
+
+    /// Builds what a new configuration needs; traffic sees nothing of it.
+    ///
+    /// # Errors
+    /// When a part of the configuration cannot be used; the sentence names it.
+    pub fn prepare(&self, config: ProxyConfig) -> Result<Prepared, ProxyError> {
+        self.shared.prepare(config).map(Prepared)
+    }
+
+    /// Puts it into force for the exchanges that begin from now on.
+    pub fn apply(&self, prepared: Prepared) {
+        self.shared.apply(prepared.0);
     }
 }

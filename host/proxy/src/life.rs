@@ -7,28 +7,32 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use watchgate_hooks::Surface;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
 
+use crate::admission::{admit, within_limits};
 use crate::answer;
 use crate::body::Body;
+use crate::client_address::client_ip;
+use crate::client_connection::Caller;
 use crate::error_id::ErrorId;
 use crate::event_redaction::{join_array, log_denial};
 use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
-use crate::forward::forward;
+use crate::forward::{Answered, Outgoing, forward};
 use crate::headers;
 use crate::operation::kept_text;
-use crate::read::gather;
+use crate::read::{Gathered, gather};
 use crate::redact::{Item, Redacted, Subject};
 use crate::refusal::Credentials;
-use crate::route::route;
+use crate::route::{requested_host, route};
 use crate::scan::{Scanned, scan};
-use crate::server::{Server, Shared};
+use crate::server::{Plan, Server, Shared};
 use crate::upstream_body::UpstreamBody;
+use crate::upstream_connection::Carrier;
+use crate::whole_body::WholeBody;
 
 /// A connection is given up this long before the server would close it.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
@@ -37,7 +41,9 @@ const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 struct Ready {
     parts: Parts,
     body: Bytes,
+    trailers: Option<HeaderMap>,
     target: PathAndQuery,
+    plan: Arc<Plan>,
 }
 
 /// What the request steps decided.
@@ -49,17 +55,26 @@ enum Next {
 }
 
 /// Serves one request. Never fails: whatever goes wrong becomes an answer.
-pub(crate) async fn serve(shared: Arc<Shared>, client: Option<SocketAddr>, request: Request<Incoming>) -> Response<Body> {
-    let (parts, incoming) = request.into_parts();
-    let routed = route(&shared.config.servers, &parts.uri);
-    let server = routed.as_ref().map_or(&shared.nowhere, |(index, _)| &shared.servers[*index]).clone();
-    let mut exchange = Exchange::begin(&shared, &server, &parts, client);
+pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<Incoming>) -> Response<Body> {
+    let (mut parts, mut incoming) = request.into_parts();
+    let plan = shared.plan.load_full();
+    let routed = route(plan.servers.iter().map(|server| &server.config), requested_host(&parts), &parts.uri);
+    let server = routed.as_ref().map_or(&shared.nowhere, |(index, _)| &plan.servers[*index]).clone();
+    let client = client_ip(&plan.config.clients, caller.address.ip(), &parts.headers);
+    let mut exchange = Exchange::begin(&shared, &server, &parts, SocketAddr::new(client, caller.address.port()));
+    if let Err(turned_away) = admit(&shared, &plan, &mut exchange, &mut parts, &mut incoming).await {
+        let mut response = fault_response(&mut exchange, turned_away.fault, None);
+        if let Some(challenge) = turned_away.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        return finish_with(exchange, response);
+    }
     if parts.method == Method::CONNECT || headers::has_foreign_transfer_coding(&parts.headers) {
         return answer_fault(exchange, Fault::Unsupported, None);
     }
     let may_discard = !parts.headers.contains_key(header::EXPECT);
-    let body = match gather(incoming, shared.config.limits.message, shared.config.timeouts.idle, may_discard).await {
-        Ok(body) => body,
+    let Gathered { body, trailers } = match gather(incoming, server.config.limits.message, plan.timeouts().client_body, may_discard).await {
+        Ok(gathered) => gathered,
         Err(fault) => return answer_fault(exchange, fault, None),
     };
     let Some((_, target)) = routed else {
@@ -67,7 +82,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, client: Option<SocketAddr>, reque
         return answer_fault(exchange, Fault::NoRoute, id.as_ref());
     };
     exchange.note_read(body.len());
-    match request_steps(&shared, &mut exchange, Ready { parts, body, target }).await {
+    if let Err(fault) = within_limits(&mut exchange, &parts, client) {
+        let scanned = scan(&body);
+        let id = only_request_id(&scanned);
+        note_client_requests(&mut exchange, scanned);
+        return answer_fault(exchange, fault, id.as_ref());
+    }
+    match request_steps(&shared, &mut exchange, Ready { parts, body, trailers, target, plan }).await {
         Next::Answer(response) => finish_with(exchange, response),
         Next::Forward(ready) => exchange_with_server(&shared, &server, exchange, ready).await,
     }
@@ -226,15 +247,16 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
         _ => None,
     };
     // Only a session can bring requests of the server, and only a policy can have them refused.
-    let may_be_asked = shared.config.expects_policies
+    let may_be_asked = ready.plan.config.expects_policies
         && (exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));
     let credentials = may_be_asked.then(|| Credentials::capture(&ready.target, &ready.parts.headers));
     let is_head = ready.parts.method == Method::HEAD;
-    let request = upstream_request(shared, server, ready);
+    let outgoing = outgoing(ready);
     exchange.note_forwarded();
-    match forward(shared, server, request).await {
+    match forward(shared, server, outgoing).await {
         Err(fault) => answer_fault(exchange, fault, id.as_ref()),
-        Ok((response, mut connection)) => {
+        Ok(Answered { response, mut carrier, lease, attempts }) => {
+            exchange.note_endpoint(&lease.endpoint, attempts);
             let (mut parts, incoming) = response.into_parts();
             if parts.status.is_informational() {
                 // Nobody asked for 101, and hyper deals with the others.
@@ -242,13 +264,13 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
             }
             // The version and the length are this connection's, not the server's.
             parts.version = Version::HTTP_11;
-            if let Some(limit) = headers::keep_alive_timeout(&parts.headers) {
+            if let (Carrier::Http1(connection), Some(limit)) = (&mut carrier, headers::keep_alive_timeout(&parts.headers)) {
                 connection.idle_limit = limit.saturating_sub(KEEP_ALIVE_MARGIN);
             }
             headers::remove_hop_by_hop(&mut parts.headers);
             exchange.status = parts.status.as_u16();
             exchange.note_session(&parts.headers);
-            let upstream = UpstreamBody::new(incoming, connection, server.clone());
+            let upstream = UpstreamBody::new(incoming, carrier, lease);
             let credentials = credentials.map(|mut credentials| {
                 credentials.note_session(&parts.headers);
                 credentials
@@ -259,26 +281,25 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
 }
 
 /// The request as the server gets it: the client's own, less what belongs to the client's connection.
-fn upstream_request(shared: &Shared, server: &Server, ready: Ready) -> Request<Full<Bytes>> {
-    let Parts { method, mut headers, .. } = ready.parts;
+fn outgoing(ready: Ready) -> Outgoing {
+    let Parts { method, mut headers, version, uri, .. } = ready.parts;
     headers::remove_hop_by_hop(&mut headers);
-    // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more.
-    headers::settle_length(&mut headers, Some(ready.body.len() as u64));
+    // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more. Only a chunked body can have trailers.
+    headers::settle_length(&mut headers, ready.trailers.is_none().then_some(ready.body.len() as u64));
     headers.remove(header::EXPECT);
-    if !headers.contains_key(header::HOST) {
-        headers.insert(header::HOST, server.host.clone());
+    if version == Version::HTTP_2 {
+        headers::join_cookies(&mut headers);
     }
-    if shared.config.expects_policies {
+    if ready.plan.config.expects_policies {
         // What a policy must read may come neither compressed nor in parts. Asked for always, because a policy may come before the answer does.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.remove(header::RANGE);
         headers.remove(header::IF_RANGE);
     }
-    let mut request = Request::new(Full::new(ready.body));
-    *request.method_mut() = method;
-    *request.uri_mut() = Uri::from(ready.target);
-    *request.headers_mut() = headers;
-    request
+    let of_target = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let client_host = of_target.or_else(|| headers.get(header::HOST).cloned());
+    let body = WholeBody::with_trailers(ready.body, ready.trailers);
+    Outgoing { method, target: ready.target, headers, client_host, body, only: None }
 }
 
 /// Notes a fault of the gateway and makes its answer.
@@ -301,8 +322,8 @@ pub(crate) fn answer_fault(mut exchange: Box<Exchange>, fault: Fault, id: Option
 /// Ends an exchange with a body that is here in full.
 pub(crate) fn finish_with(mut exchange: Box<Exchange>, response: Response<Body>) -> Response<Body> {
     exchange.status = response.status().as_u16();
-    if let Body::Full(Some(bytes)) = response.body() {
-        exchange.response_bytes = bytes.len() as u64;
+    if let Body::Full(whole) = response.body() {
+        exchange.response_bytes = whole.len() as u64;
     }
     exchange.finish(Outcome::Ok);
     response

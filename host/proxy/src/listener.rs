@@ -1,51 +1,154 @@
-//! `accept`: the listener of client traffic, and the drain.
+//! The listeners of client traffic: accepting, and ending.
 
-use std::convert::Infallible;
-use std::future::Future;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use crate::life::serve;
+use crate::ProxyError;
+use crate::client_connection;
+use crate::config::ListenerConfig;
 use crate::server::{Phase, REFUSALS_AT_ONCE, Shared};
+use crate::tls::server::ServerTlsState;
 
 /// Accepting fails for a moment when descriptors run out; trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A client that is gone without a word is noticed after about this long and a few probes.
-const CLIENT_KEEPALIVE: Duration = Duration::from_secs(60);
 /// After streams were told to end, connections get this long to write their last bytes.
 const LAST_BYTES: Duration = Duration::from_secs(1);
-/// Twice what browsers and SDKs send at most; hyper's own default for the sum of header bytes applies on top.
-const MAX_HEADERS: usize = 200;
 
-/// Serves connections until `shutdown`, then drains: no new connections, running exchanges finish, streams end when the
-/// drain deadline has passed, and what is left then is closed.
-pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-    let housekeeping = tokio::spawn(shared.clone().housekeep());
-    let slots = Arc::new(Semaphore::new(shared.config.limits.connections));
+/// How a listener's connections speak.
+pub(crate) struct Speech {
+    pub(crate) tls: Option<Arc<ServerTlsState>>,
+    pub(crate) http2: bool,
+}
+
+impl Speech {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub(crate) fn load(config: &ListenerConfig) -> Result<Self, ProxyError> {
+        let tls = config.tls.as_ref().map(|tls| ServerTlsState::load(tls, config.http2)).transpose()?;
+        Ok(Self { tls, http2: config.http2 })
+    }
+}
+
+/// What a listener and its connections have been told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Go on.
+    Serve,
+    /// No new connections; those there are end when their exchanges do.
+    Finish,
+    /// End now.
+    Abort,
+}
+
+struct Running {
+    speech: Arc<ArcSwap<Speech>>,
+    order: watch::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+/// Every open listener, by its configured address.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    open: Mutex<HashMap<String, Running>>,
+    /// Closed, with connections that have not ended.
+    closing: Mutex<Vec<Running>>,
+}
+
+impl Listeners {
+    /// Accepts from now on.
+    pub(crate) fn open(&self, shared: &Arc<Shared>, address: String, speech: Speech, listener: TcpListener) {
+        let speech = Arc::new(ArcSwap::from_pointee(speech));
+        let order = watch::Sender::new(Order::Serve);
+        let task = tokio::spawn(run(shared.clone(), listener, speech.clone(), order.subscribe()));
+        let replaced = self.open.lock().insert(address, Running { speech, order, task });
+        self.retire(replaced);
+    }
+
+    /// New connections of the listener speak like this.
+    pub(crate) fn change(&self, address: &str, speech: Speech) {
+        if let Some(running) = self.open.lock().get(address) {
+            running.speech.store(Arc::new(speech));
+        }
+    }
+
+    /// Stops accepting; connections end when their exchanges do.
+    pub(crate) fn close(&self, address: &str) {
+        let closed = self.open.lock().remove(address);
+        self.retire(closed);
+    }
+
+    fn retire(&self, running: Option<Running>) {
+        let mut closing = self.closing.lock();
+        closing.retain(|running| !running.task.is_finished());
+        if let Some(running) = running {
+            running.order.send_replace(Order::Finish);
+            closing.push(running);
+        }
+    }
+
+    /// Every TLS state in use, for reading its files again.
+    pub(crate) fn tls(&self) -> Vec<Arc<ServerTlsState>> {
+        self.open.lock().values().filter_map(|running| running.speech.load().tls.clone()).collect()
+    }
+
+    /// Drains: no new connections, running exchanges finish, streams end when the drain deadline has passed, and what is left then is closed.
+    pub(crate) async fn drain(&self, shared: &Shared) {
+        let opened: Vec<String> = self.open.lock().keys().cloned().collect();
+        for address in opened {
+            self.close(&address);
+        }
+        shared.phase.send_replace(Phase::Draining);
+        let mut all = std::mem::take(&mut *self.closing.lock());
+        let drain = shared.plan.load().timeouts().drain;
+        let finished = timeout(drain, finish(&mut all)).await.is_ok();
+        // Refusals under way are the last words in sessions that have just ended.
+        let _ = timeout(LAST_BYTES, shared.refusals.acquire_many(REFUSALS_AT_ONCE)).await;
+        shared.phase.send_replace(Phase::EndStreams);
+        if !finished && timeout(LAST_BYTES, finish(&mut all)).await.is_err() {
+            tracing::warn!("closing connections whose exchanges did not finish within the drain timeout");
+            for running in &all {
+                running.order.send_replace(Order::Abort);
+            }
+            finish(&mut all).await;
+        }
+    }
+}
+
+/// Waits for each to end; those that have are taken out, so that it can be called again.
+async fn finish(running: &mut Vec<Running>) {
+    while let Some(last) = running.last_mut() {
+        // A panic in it was logged by the runtime.
+        let _ = (&mut last.task).await;
+        running.pop();
+    }
+}
+
+async fn run(shared: Arc<Shared>, listener: TcpListener, speech: Arc<ArcSwap<Speech>>, mut order: watch::Receiver<Order>) {
     let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut shutdown => break,
+            // An error means that its other end is gone, which ends it too.
+            _ = order.wait_for(|order| *order > Order::Serve) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&shared, &listener) => accepted,
         };
         match accepted {
             Ok((stream, client, slot)) => {
-                let shared = shared.clone();
+                let connection = client_connection::serve(shared.clone(), speech.load_full(), stream, client, order.clone());
                 connections.spawn(async move {
-                    serve_connection(shared, stream, client).await;
+                    connection.await;
                     drop(slot);
                 });
             }
@@ -56,72 +159,16 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, shutdown: im
         }
     }
     drop(listener);
-    drain(&shared, connections).await;
-    // It ends by itself once streams are told to end; a panic in it was logged by the runtime.
-    let _ = housekeeping.await;
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        // The guard that `wait_for` answers must not live across the wait for the connections.
+        () = async { let _ = order.wait_for(|order| *order == Order::Abort).await; } => {}
+    }
+    connections.shutdown().await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = slots.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+async fn accept(shared: &Shared, listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = shared.connections.take().await;
     let (stream, client) = listener.accept().await?;
     Ok((stream, client, slot))
-}
-
-async fn drain(shared: &Shared, mut connections: JoinSet<()>) {
-    shared.phase.send_replace(Phase::Draining);
-    let all = async { while connections.join_next().await.is_some() {} };
-    let finished = timeout(shared.config.timeouts.drain, all).await.is_ok();
-    // Refusals under way are the last words in sessions that have just ended.
-    let _ = timeout(LAST_BYTES, shared.refusals.acquire_many(REFUSALS_AT_ONCE)).await;
-    shared.phase.send_replace(Phase::EndStreams);
-    if !finished {
-        let rest = async { while connections.join_next().await.is_some() {} };
-        if timeout(LAST_BYTES, rest).await.is_err() {
-            tracing::warn!(connections = connections.len(), "closing connections whose exchanges did not finish within the drain timeout");
-            connections.shutdown().await;
-        }
-    }
-}
-
-/// Has the kernel give up on a client that takes no bytes for `idle`, or is gone without a word. The proxy itself would wait for ever: while bytes
-/// cannot be written, hyper does not ask the body for more, and no timer of the body runs.
-fn guard_against_silence(stream: &TcpStream, idle: Duration) {
-    let socket = SockRef::from(stream);
-    // Refinements too: where they cannot be had, such a client holds its connection until it closes it.
-    let _ = socket.set_tcp_user_timeout(Some(idle));
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(CLIENT_KEEPALIVE));
-}
-
-async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, client: SocketAddr) {
-    let _open = shared.telemetry.connection_opened();
-    // A refinement: without it small events may wait for an acknowledgement.
-    let _ = stream.set_nodelay(true);
-    guard_against_silence(&stream, shared.config.timeouts.idle);
-    let service = service_fn(|request| {
-        let exchange = serve(shared.clone(), Some(client), request);
-        async move { Ok::<_, Infallible>(exchange.await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.config.timeouts.client_head)
-        .max_headers(MAX_HEADERS)
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let mut phase = shared.phase.subscribe();
-    // The guard that `wait_for` answers must not live across the wait below.
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = async { let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await; } => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        // Clients that vanish are everyday; what was lost with them is counted by their exchanges.
-        tracing::debug!(%client, %error, "connection ended");
-    }
 }

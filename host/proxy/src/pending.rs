@@ -21,12 +21,11 @@ type Key = (SessionKey, Direction, RequestId);
 /// Bounded by count and by age.
 pub(crate) struct PendingOperations {
     inner: Mutex<Inner>,
-    capacity: usize,
-    expiry: Duration,
 }
 
-#[derive(Default)]
 struct Inner {
+    capacity: usize,
+    expiry: Duration,
     operations: HashMap<Key, (u64, OpenOperation)>,
     /// In the order of insertion, which is the order of age. An entry whose number does not match was taken meanwhile.
     order: VecDeque<(u64, Instant, Key)>,
@@ -36,7 +35,13 @@ struct Inner {
 impl PendingOperations {
     /// Empty.
     pub(crate) fn new(capacity: usize, expiry: Duration) -> Self {
-        Self { inner: Mutex::default(), capacity, expiry }
+        Self { inner: Mutex::new(Inner { capacity, expiry, operations: HashMap::new(), order: VecDeque::new(), next: 0 }) }
+    }
+
+    /// Other bounds from now on; what is over them leaves with the next insertion or expiry.
+    pub(crate) fn set_bounds(&self, capacity: usize, expiry: Duration) {
+        let mut inner = self.inner.lock();
+        (inner.capacity, inner.expiry) = (capacity, expiry);
     }
 
     /// Remembers an operation with an id. Returns what it pushed out: the oldest, or one with the same key.
@@ -51,12 +56,12 @@ impl PendingOperations {
         if let Some((_, replaced)) = inner.operations.insert(key, (number, operation)) {
             out.push((session, replaced));
         }
-        while inner.operations.len() > self.capacity {
+        while inner.operations.len() > inner.capacity {
             let Some(oldest) = inner.pop_oldest() else { break };
             out.extend(oldest);
         }
         // Taken operations leave their entry in `order`; without this a busy session would grow it for ever.
-        if inner.order.len() > 2 * self.capacity.max(16) {
+        if inner.order.len() > 2 * inner.capacity.max(16) {
             let Inner { operations, order, .. } = &mut *inner;
             order.retain(|(number, _, key)| operations.get(key).is_some_and(|(current, _)| current == number));
         }
@@ -79,7 +84,7 @@ impl PendingOperations {
     pub(crate) fn expire(&self, now: Instant) -> Vec<(SessionKey, OpenOperation)> {
         let mut inner = self.inner.lock();
         let mut out = Vec::new();
-        while inner.order.front().is_some_and(|(_, since, _)| now.duration_since(*since) >= self.expiry) {
+        while inner.order.front().is_some_and(|(_, since, _)| now.duration_since(*since) >= inner.expiry) {
             out.extend(inner.pop_oldest().flatten());
         }
         out

@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use hyper::body::{Body as _, Incoming};
 
 use crate::fault::Fault;
@@ -18,12 +19,19 @@ const DISCARD_FACTOR: usize = 4;
 /// And for at most this long in all.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
+/// All of a request's body.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
 /// Gathers a request body. One that comes in one piece is not copied.
 ///
 /// `may_discard`: whether the rest of a body over the cap is read and thrown away; not for a client that waits to be told to send it.
-pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration, may_discard: bool) -> Result<Bytes, Fault> {
+pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration, may_discard: bool) -> Result<Gathered, Fault> {
     if body.is_end_stream() {
-        return Ok(Bytes::new());
+        return Ok(Gathered::default());
     }
     if body.size_hint().lower() > cap as u64 {
         if may_discard {
@@ -32,9 +40,12 @@ pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration, may_d
         return Err(Fault::TooLarge);
     }
     let mut patience = Patience::new(idle);
-    let Some(first) = next_piece(&mut body, &mut patience).await? else { return Ok(Bytes::new()) };
+    let first = match next_piece(&mut body, &mut patience).await? {
+        Piece::Data(first) => first,
+        Piece::End(trailers) => return Ok(Gathered { body: Bytes::new(), trailers }),
+    };
     if first.len() <= cap && body.is_end_stream() {
-        return Ok(first);
+        return Ok(Gathered { body: first, trailers: None });
     }
     let mut gathered = BytesMut::from(first);
     loop {
@@ -44,13 +55,18 @@ pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration, may_d
             return Err(Fault::TooLarge);
         }
         match next_piece(&mut body, &mut patience).await? {
-            Some(piece) => gathered.extend_from_slice(&piece),
-            None => return Ok(gathered.freeze()),
+            Piece::Data(piece) => gathered.extend_from_slice(&piece),
+            Piece::End(trailers) => return Ok(Gathered { body: gathered.freeze(), trailers }),
         }
     }
 }
 
-async fn next_piece(body: &mut Incoming, patience: &mut Patience) -> Result<Option<Bytes>, Fault> {
+enum Piece {
+    Data(Bytes),
+    End(Option<HeaderMap>),
+}
+
+async fn next_piece(body: &mut Incoming, patience: &mut Patience) -> Result<Piece, Fault> {
     loop {
         let frame = poll_fn(|context| match Pin::new(&mut *body).poll_frame(context) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
@@ -59,15 +75,27 @@ async fn next_piece(body: &mut Incoming, patience: &mut Patience) -> Result<Opti
         .await?;
         patience.note_progress();
         match frame {
-            None => return Ok(None),
+            None => return Ok(Piece::End(None)),
             Some(Err(_)) => return Err(Fault::BrokenBody),
-            // Trailers of a request say nothing that is forwarded.
-            Some(Ok(frame)) => {
-                if let Ok(piece) = frame.into_data() {
-                    return Ok(Some(piece));
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(piece) => return Ok(Piece::Data(piece)),
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        return Ok(Piece::End(Some(trailers)));
+                    }
                 }
-            }
+            },
         }
+    }
+}
+
+/// A request that is refused before it is read is read and thrown away up to this many bytes.
+const LITTLE: usize = 256 << 10;
+
+/// Throws away what is left of the body of a request that is refused, if it is little.
+pub(crate) async fn discard_little(body: &mut Incoming) {
+    if !body.is_end_stream() && body.size_hint().lower() <= LITTLE as u64 {
+        discard(body, LITTLE / DISCARD_FACTOR).await;
     }
 }
 
@@ -75,7 +103,7 @@ async fn discard(body: &mut Incoming, cap: usize) {
     let mut patience = Patience::new(DISCARD_TIME);
     let mut left = cap.saturating_mul(DISCARD_FACTOR);
     let discarding = async {
-        while let Ok(Some(piece)) = next_piece(body, &mut patience).await {
+        while let Ok(Piece::Data(piece)) = next_piece(body, &mut patience).await {
             match left.checked_sub(piece.len()) {
                 Some(fewer) => left = fewer,
                 None => return,

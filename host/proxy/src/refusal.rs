@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri};
-use http_body_util::Full;
 use watchgate_mcp::{RequestId, header as mcp_header};
 
 use crate::error_id::ErrorId;
 use crate::fault;
-use crate::forward::forward;
+use crate::forward::{Outgoing, forward};
 use crate::headers;
 use crate::server::{Server, Shared};
+use crate::whole_body::WholeBody;
 
 /// A refusal is not worth waiting longer for.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -59,26 +59,28 @@ impl Credentials {
             tracing::warn!(server = %server.name, "too many denied server requests at once: one is left unanswered");
             return;
         };
-        let request = self.request(server, &id, error_id);
+        let request = self.request(&id, error_id);
         let (shared, server) = (shared.clone(), server.clone());
         tokio::spawn(async move {
             let sent = tokio::time::timeout(DEADLINE, forward(&shared, &server, request)).await;
-            if !matches!(&sent, Ok(Ok((answer, _))) if answer.status().is_success()) {
+            if !matches!(&sent, Ok(Ok(answered)) if answered.response.status().is_success()) {
                 tracing::warn!(server = %server.name, "the server could not be told that its request was denied");
             }
             drop(permit);
         });
     }
 
-    fn request(&self, server: &Server, id: &RequestId, error_id: &ErrorId) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(Bytes::from(fault::denial(Some(id), error_id))));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = Uri::from(self.target.clone());
-        let headers = request.headers_mut();
-        *headers = self.headers.clone();
-        headers.entry(header::HOST).or_insert_with(|| server.host.clone());
+    fn request(&self, id: &RequestId, error_id: &ErrorId) -> Outgoing {
+        let mut headers = self.headers.clone();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        request
+        Outgoing {
+            method: Method::POST,
+            target: self.target.clone(),
+            client_host: headers.get(header::HOST).cloned(),
+            headers,
+            body: WholeBody::full(Bytes::from(fault::denial(Some(id), error_id))),
+            only: None,
+        }
     }
 }

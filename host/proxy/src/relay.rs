@@ -73,27 +73,16 @@ impl JsonTap {
 impl RelayBody {
     /// Begins relaying; the head has been sent on.
     pub(crate) fn new(upstream: UpstreamBody, exchange: Box<Exchange>, tap: Option<JsonTap>) -> Self {
-        let patience = Patience::new(exchange.shared.config.timeouts.idle);
+        let patience = Patience::new(exchange.server.config.timeouts.idle);
         let judged_at = exchange.shared.hooks.version();
         Self { upstream, exchange, tap, patience, judged_at, is_over: false }
     }
 
     /// See `Body::poll_frame`.
     pub(crate) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        loop {
-            if self.is_over {
-                return Poll::Ready(None);
-            }
-            match std::task::ready!(self.poll_piece(context)) {
-                Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
-                // Trailers are not passed on; hyper would take them for the end and drop what comes with it.
-                Some(Ok(_)) => {}
-                other => return Poll::Ready(other),
-            }
+        if self.is_over {
+            return Poll::Ready(None);
         }
-    }
-
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.upstream.poll_frame(context) {
             Poll::Pending => match self.patience.poll_over(context) {
                 Poll::Pending => Poll::Pending,
@@ -115,8 +104,8 @@ impl RelayBody {
                         tap.feed(bytes, &mut self.exchange);
                     }
                 }
-                // The server side of hyper does not ask again once the announced length has been sent.
-                if self.upstream.is_end() {
+                // The server side of hyper does not ask again once the announced length has been sent, or trailers.
+                if self.upstream.is_end() || frame.is_trailers() {
                     self.end();
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -1,25 +1,45 @@
 //! Which server a path belongs to, and what the path is there. Pure.
 
-use http::Uri;
+use http::request::Parts;
 use http::uri::PathAndQuery;
+use http::{Uri, header};
 
 use crate::config::{Mount, ServerConfig};
 
-/// Finds the server for a path: its index in `servers`, and the path and query to ask it for. `None` when no server is
-/// mounted there.
-pub(crate) fn route(servers: &[ServerConfig], uri: &Uri) -> Option<(usize, PathAndQuery)> {
-    let path = uri.path();
-    for (index, server) in servers.iter().enumerate() {
-        match server.mount {
-            Mount::Root => return Some((index, uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")))),
-            Mount::Prefix => {
-                if let Some(rest) = below(path, &server.name) {
-                    return Some((index, mounted(server, rest, uri.query())?));
+/// Finds the server for a request: its index in `servers`, and the path and query to ask it for. `None` when no server is mounted there. A host
+/// name counts for more than a path, and a path for more than the server that gets every path.
+pub(crate) fn route<'a>(servers: impl Iterator<Item = &'a ServerConfig>, host: Option<&str>, uri: &Uri) -> Option<(usize, PathAndQuery)> {
+    let whole = || uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let (mut below_mount, mut root) = (None, None);
+    for (index, server) in servers.enumerate() {
+        match &server.mount {
+            Mount::Hosts(hosts) => {
+                if host.is_some_and(|host| hosts.iter().any(|known| known.eq_ignore_ascii_case(host))) {
+                    return Some((index, whole()));
                 }
             }
+            Mount::Prefix if below_mount.is_none() => below_mount = below(uri.path(), &server.name).map(|rest| (index, server, rest)),
+            Mount::Root if root.is_none() => root = Some(index),
+            Mount::Prefix | Mount::Root => {}
         }
     }
-    None
+    match (below_mount, root) {
+        (Some((index, server, rest)), _) => Some((index, mounted(server, rest, uri.query())?)),
+        (None, root) => Some((root?, whole())),
+    }
+}
+
+/// The host that a request is for, without port: of its target where that has one, else of `Host`.
+pub(crate) fn requested_host(parts: &Parts) -> Option<&str> {
+    if let Some(host) = parts.uri.host() {
+        return Some(host);
+    }
+    let host = parts.headers.get(header::HOST)?.to_str().ok()?;
+    // An IPv6 address has colons of its own.
+    Some(match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    })
 }
 
 /// The part of `path` after `/NAME`: empty, or beginning with `/`.
@@ -59,14 +79,46 @@ fn is_encoded_dots(segment: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::EndpointConfig;
 
     fn server(name: &str, path: &str, mount: Mount) -> ServerConfig {
-        ServerConfig { name: name.into(), authority: "h:1".into(), host: "h".into(), port: 1, path: path.into(), mount }
+        ServerConfig::new(name, EndpointConfig::http([127, 0, 0, 1].into(), 1), path, mount)
     }
 
     fn check(servers: &[ServerConfig], uri: &str, expected: Option<(usize, &str)>) {
-        let found = route(servers, &uri.parse().unwrap());
-        assert_eq!(found.as_ref().map(|(index, path)| (*index, path.as_str())), expected, "{uri}");
+        check_for(servers, None, uri, expected);
+    }
+
+    fn check_for(servers: &[ServerConfig], host: Option<&str>, uri: &str, expected: Option<(usize, &str)>) {
+        let found = route(servers.iter(), host, &uri.parse().unwrap());
+        assert_eq!(found.as_ref().map(|(index, path)| (*index, path.as_str())), expected, "{host:?} {uri}");
+    }
+
+    #[test]
+    fn a_host_counts_for_more_than_a_path_and_a_path_for_more_than_the_root() {
+        let hosts = Mount::Hosts(vec!["a.example".into(), "b.example".into()]);
+        let servers = [server("all", "", Mount::Root), server("x", "/mcp", Mount::Prefix), server("named", "", hosts)];
+        check_for(&servers, Some("B.example"), "/x/y", Some((2, "/x/y")));
+        check_for(&servers, Some("c.example"), "/x/y", Some((1, "/mcp/y")));
+        check_for(&servers, None, "/z", Some((0, "/z")));
+    }
+
+    fn check_host(uri: &str, header: Option<&str>, expected: Option<&str>) {
+        let mut request = http::Request::builder().uri(uri);
+        if let Some(header) = header {
+            request = request.header("host", header);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        assert_eq!(requested_host(&parts), expected, "{uri} {header:?}");
+    }
+
+    #[test]
+    fn the_requested_host_has_no_port() {
+        check_host("/", Some("a.example:8080"), Some("a.example"));
+        check_host("/", Some("[::1]:80"), Some("[::1]"));
+        check_host("/", Some("[::1]"), Some("[::1]"));
+        check_host("http://b.example:1/", Some("a.example"), Some("b.example"));
+        check_host("/", None, None);
     }
 
     #[test]

@@ -1,21 +1,31 @@
-//! What all exchanges share: the servers, the hooks, the telemetry.
+//! What all exchanges share: the servers as configured now, the hooks, the telemetry.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use watchgate_hooks::LiveHooks;
 use watchgate_mcp::Outcome;
-use watchgate_telemetry::{ServerMetrics, Telemetry, UpstreamConnected};
+use watchgate_telemetry::{ServerMetrics, Telemetry};
 
-use crate::config::{Mount, ProxyConfig, ServerConfig};
-use crate::fault::Fault;
+use crate::ProxyError;
+use crate::auth::Authenticator;
+use crate::balancer::Balancer;
+use crate::config::{EndpointConfig, Limits, Mount, ProxyConfig, ServerConfig, Timeouts};
+use crate::connection_slots::ConnectionSlots;
+use crate::endpoint::Endpoint;
+use crate::guard::Guard;
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::{PendingOperations, SessionKey};
-use crate::pool::{ConnectError, Pool, connect};
-use crate::upstream_connection::UpstreamConnection;
+use crate::rate::RateLimiter;
+use crate::retry_budget::RetryBudget;
+use crate::slots::{ClientStreams, Concurrency};
+use crate::tls::client::UpstreamTlsState;
 
 /// Refusals sent to servers at once, process-wide; further ones are given up.
 pub(crate) const REFUSALS_AT_ONCE: u32 = 64;
@@ -23,15 +33,28 @@ pub(crate) const REFUSALS_AT_ONCE: u32 = 64;
 /// The `server` label of exchanges that are routed nowhere.
 const NOWHERE: &str = "_other";
 
-/// One configured server at run time.
+/// One configured server at run time. A configuration that changes nothing of it keeps it.
 pub(crate) struct Server {
-    pub(crate) index: usize,
+    /// The same for a name as long as the process runs.
+    pub(crate) id: usize,
     pub(crate) name: Arc<str>,
     pub(crate) config: ServerConfig,
     pub(crate) metrics: Arc<ServerMetrics>,
-    pub(crate) pool: Pool,
-    /// `Host` for requests that come without one, and for the gateway's own.
-    pub(crate) host: HeaderValue,
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) balancer: Balancer,
+    pub(crate) retries: RetryBudget,
+    pub(crate) concurrency: Concurrency,
+    pub(crate) streams: ClientStreams,
+    pub(crate) rate: Option<RateLimiter>,
+}
+
+/// The configuration as it is applied now; a reload swaps all of it.
+pub(crate) struct Plan {
+    pub(crate) config: ProxyConfig,
+    pub(crate) servers: Vec<Arc<Server>>,
+    pub(crate) guard: Guard,
+    /// Where the configuration has a gate for clients.
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
 }
 
 /// How far the shutdown has come.
@@ -47,8 +70,7 @@ pub(crate) enum Phase {
 
 /// Shared by all exchanges.
 pub(crate) struct Shared {
-    pub(crate) config: ProxyConfig,
-    pub(crate) servers: Vec<Arc<Server>>,
+    pub(crate) plan: ArcSwap<Plan>,
     /// Stands for the server in exchanges that are routed nowhere; nothing is ever sent to it.
     pub(crate) nowhere: Arc<Server>,
     pub(crate) hooks: Arc<LiveHooks>,
@@ -56,80 +78,71 @@ pub(crate) struct Shared {
     pub(crate) pending: PendingOperations,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) refusals: Arc<Semaphore>,
+    pub(crate) connections: ConnectionSlots,
     session_keys: RandomState,
+    ids: Mutex<HashMap<String, usize>>,
 }
 
 impl Shared {
     /// Builds the servers.
     ///
     /// # Errors
-    /// When an authority is not a legal header value.
-    pub(crate) fn new(
-        config: ProxyConfig,
-        hooks: Arc<LiveHooks>,
-        telemetry: Arc<Telemetry>,
-    ) -> Result<Self, http::header::InvalidHeaderValue> {
-        let build = |index, server: &ServerConfig| -> Result<_, http::header::InvalidHeaderValue> {
-            Ok(Arc::new(Server {
-                index,
-                name: server.name.as_str().into(),
-                metrics: telemetry.server(&server.name),
-                pool: Pool::new(config.limits.idle_connections, config.timeouts.pool_idle),
-                host: HeaderValue::from_str(&server.authority)?,
-                config: server.clone(),
-            }))
-        };
-        let servers = config.servers.iter().enumerate().map(|(index, server)| build(index, server)).collect::<Result<Vec<_>, _>>()?;
-        let nowhere = ServerConfig {
-            name: NOWHERE.to_owned(),
-            authority: NOWHERE.to_owned(),
-            host: NOWHERE.to_owned(),
-            port: 0,
-            path: String::new(),
-            mount: Mount::Prefix,
-        };
-        let nowhere = build(usize::MAX, &nowhere)?;
+    /// When a server cannot be built; the sentence says why.
+    pub(crate) fn new(config: ProxyConfig, hooks: Arc<LiveHooks>, telemetry: Arc<Telemetry>) -> Result<Self, ProxyError> {
+        let ids = Mutex::default();
         let pending = PendingOperations::new(config.limits.pending_operations, config.timeouts.pending);
+        let connections = ConnectionSlots::new(config.limits.connections);
+        let plan = Plan::build(config, None, &telemetry, &ids)?;
+        let nowhere = Server::build(&ServerConfig::nowhere(), None, &telemetry, usize::MAX)?;
         Ok(Self {
-            config,
-            servers,
-            nowhere,
+            plan: ArcSwap::from_pointee(plan),
+            nowhere: Arc::new(nowhere),
             hooks,
             telemetry,
             pending,
             phase: watch::Sender::new(Phase::Serving),
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE as usize)),
+            connections,
             session_keys: RandomState::new(),
+            ids,
         })
+    }
+
+    /// The plan for a new configuration: everything that can fail, and nothing that traffic sees.
+    ///
+    /// # Errors
+    /// As for `new`.
+    pub(crate) fn prepare(&self, config: ProxyConfig) -> Result<Plan, ProxyError> {
+        Plan::build(config, Some(&self.plan.load()), &self.telemetry, &self.ids)
+    }
+
+    /// Puts a plan into force. Exchanges under way go on with what they began with.
+    pub(crate) fn apply(&self, plan: Plan) {
+        self.pending.set_bounds(plan.config.limits.pending_operations, plan.config.timeouts.pending);
+        self.connections.set_limit(plan.config.limits.connections);
+        self.plan.store(Arc::new(plan));
     }
 
     /// The key of a session id.
     pub(crate) fn session_key(&self, server: &Server, session: &[u8]) -> SessionKey {
-        SessionKey { server: server.index, hash: self.session_keys.hash_one(session) }
-    }
-
-    /// A fresh connection, counted.
-    pub(crate) async fn connect(&self, server: &Server) -> Result<UpstreamConnection, Fault> {
-        let begun = std::time::Instant::now();
-        let result = connect(&server.config.host, server.config.port, self.config.timeouts.connect).await;
-        self.telemetry.emit(UpstreamConnected { server: &server.metrics, duration: begun.elapsed(), ok: result.is_ok() });
-        result.map_err(|error| {
-            tracing::debug!(server = %server.name, %error, "no connection to the server");
-            if matches!(error, ConnectError::Timeout(_)) { Fault::ConnectTimeout } else { Fault::Unreachable }
-        })
+        SessionKey { server: server.id, hash: self.session_keys.hash_one(session) }
     }
 
     /// Remembers an operation that is answered elsewhere, and ends those it pushed out.
     pub(crate) fn remember(&self, session: SessionKey, mut operation: OpenOperation) {
         // Ten thousand texts would be half a gigabyte.
         operation.text = None;
-        self.abandon(self.pending.insert(session, operation, std::time::Instant::now()));
+        self.abandon(self.pending.insert(session, operation, Instant::now()));
     }
 
     /// Ends operations that nobody answered.
     pub(crate) fn abandon(&self, operations: Vec<(SessionKey, OpenOperation)>) {
+        if operations.is_empty() {
+            return;
+        }
+        let plan = self.plan.load();
         for (session, operation) in operations {
-            if let Some(server) = self.servers.get(session.server) {
+            if let Some(server) = plan.servers.iter().find(|server| server.id == session.server) {
                 let waited = operation.started.elapsed();
                 operation.finish(self, server, None, Ending::without_answer(Outcome::Aborted, None, waited));
             }
@@ -140,14 +153,96 @@ impl Shared {
     pub(crate) async fn housekeep(self: Arc<Self>) {
         let mut phase = self.phase.subscribe();
         loop {
-            for server in &self.servers {
-                server.pool.sweep();
+            for server in &self.plan.load().servers {
+                for endpoint in &server.endpoints {
+                    endpoint.sweep(&server.config);
+                }
             }
-            self.abandon(self.pending.expire(std::time::Instant::now()));
+            self.abandon(self.pending.expire(Instant::now()));
             let over = phase.wait_for(|phase| *phase == Phase::EndStreams);
-            if timeout(std::time::Duration::from_secs(1), over).await.is_ok() {
+            if timeout(Duration::from_secs(1), over).await.is_ok() {
                 return;
             }
         }
+    }
+}
+
+impl Plan {
+    fn build(
+        config: ProxyConfig,
+        current: Option<&Self>,
+        telemetry: &Telemetry,
+        ids: &Mutex<HashMap<String, usize>>,
+    ) -> Result<Self, ProxyError> {
+        let running = current.map_or(&[][..], |current| &current.servers);
+        let server = |server: &ServerConfig| -> Result<_, ProxyError> {
+            match running.iter().find(|running| running.config == *server) {
+                Some(running) => Ok(running.clone()),
+                None => {
+                    let earlier = running.iter().find(|running| running.config.name == server.name);
+                    Server::build(server, earlier.map(|earlier| &**earlier), telemetry, id_of(&server.name, ids)).map(Arc::new)
+                }
+            }
+        };
+        let servers = config.servers.iter().map(server).collect::<Result<_, _>>()?;
+        // One that goes on keeps the keys it has fetched.
+        let kept = current.filter(|current| current.config.auth == config.auth).and_then(|current| current.authenticator.clone());
+        let authenticator = match (&config.auth, kept) {
+            (Some(auth), None) => Some(Authenticator::start(auth)?),
+            (_, kept) => kept,
+        };
+        Ok(Self { servers, guard: Guard::new(&config.guard), authenticator, config })
+    }
+
+    /// Process-wide deadlines.
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.config.timeouts
+    }
+
+    /// Process-wide bounds.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+}
+
+/// The same number for a name as long as the process runs.
+fn id_of(name: &str, ids: &Mutex<HashMap<String, usize>>) -> usize {
+    let mut ids = ids.lock();
+    let next = ids.len();
+    *ids.entry(name.to_owned()).or_insert(next)
+}
+
+impl Server {
+    /// Builds it; opens no socket. What is known of the endpoints of an earlier configuration of it is carried over.
+    fn build(config: &ServerConfig, earlier: Option<&Self>, telemetry: &Telemetry, id: usize) -> Result<Self, ProxyError> {
+        let now = Instant::now();
+        let is_tls = config.endpoints.iter().any(|endpoint| endpoint.tls);
+        let tls = is_tls.then(|| UpstreamTlsState::load(&config.tls, config.http2)).transpose()?;
+        let endpoint = |(index, endpoint): (usize, &EndpointConfig)| {
+            let known = earlier.and_then(|earlier| earlier.endpoints.iter().find(|known| known.config == *endpoint));
+            Endpoint::build(index, config, tls.as_ref(), known.map(|known| &**known), telemetry).map(Arc::new)
+        };
+        let endpoints: Vec<_> = config.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?;
+        let health = endpoints.iter().map(|endpoint| endpoint.health.clone()).collect();
+        Ok(Self {
+            id,
+            name: config.name.as_str().into(),
+            metrics: telemetry.server(&config.name),
+            balancer: Balancer::new(health, config.ejection.clone(), config.slow_start, now),
+            retries: RetryBudget::new(config.retry.clone(), now),
+            concurrency: Concurrency::new(config.limits.concurrency),
+            streams: ClientStreams::new(config.limits.streams_per_client),
+            rate: config.limits.rate.as_ref().map(|rate| RateLimiter::new(rate, now)),
+            endpoints,
+            config: config.clone(),
+        })
+    }
+}
+
+impl ServerConfig {
+    /// Stands for the server of requests that are for none.
+    fn nowhere() -> Self {
+        let endpoint = EndpointConfig { authority: NOWHERE.to_owned(), host: NOWHERE.to_owned(), port: 0, tls: false };
+        Self { endpoints: Vec::new(), ..Self::new(NOWHERE, endpoint, "", Mount::Prefix) }
     }
 }

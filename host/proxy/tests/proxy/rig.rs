@@ -9,7 +9,9 @@ use watchgate_hooks::{
     BoxFuture, ChainedPolicy, Edit, FailureReason, HookFailure, HookSet, Interest, LiveHooks, Message, RedactionChain, RedactionPolicy,
     Reply, Verdict,
 };
-use watchgate_proxy::{Limits, Mount, Proxy, ProxyConfig, ServerConfig, Timeouts};
+use watchgate_proxy::{
+    ClientAddresses, EndpointConfig, GuardConfig, Limits, ListenerConfig, Mount, Proxy, ProxyConfig, ServerConfig, ServerLimits, Timeouts,
+};
 use watchgate_telemetry::{AccessLogTarget, Telemetry, TelemetryConfig};
 use watchgate_tests::Connection;
 use watchgate_tests::http1::{MCP_POST, Reply as HttpReply, request};
@@ -71,14 +73,9 @@ impl Rig {
     pub fn bare(url: &str) -> Self {
         let authority = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
         let (host, port) = authority.rsplit_once(':').unwrap();
-        let server = ServerConfig {
-            name: "only".into(),
-            host: host.into(),
-            port: port.parse().unwrap(),
-            authority: authority.clone(),
-            path: String::new(),
-            mount: Mount::Root,
-        };
+        let endpoint = EndpointConfig { host: host.into(), port: port.parse().unwrap(), authority: authority.clone(), tls: false };
+        let mut server = ServerConfig::new("only", endpoint, "", Mount::Root);
+        server.limits = ServerLimits { message: 64 << 10, ..ServerLimits::default() };
         let telemetry = Telemetry::new(TelemetryConfig {
             access_log: AccessLogTarget::Off,
             operation_buckets: Vec::new(),
@@ -89,7 +86,10 @@ impl Rig {
         let config = ProxyConfig {
             servers: vec![server],
             timeouts: Timeouts::default(),
-            limits: Limits { message: 64 << 10, ..Limits::default() },
+            limits: Limits::default(),
+            clients: ClientAddresses::default(),
+            guard: GuardConfig::OPEN,
+            auth: None,
             expects_policies: true,
         };
         let proxy = Proxy::new(config, live.clone(), telemetry.clone()).unwrap();
@@ -97,9 +97,16 @@ impl Rig {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (end, ended) = oneshot::channel::<()>();
-        runtime.spawn(proxy.serve(listener, async {
+        let control = proxy.control();
+        let settings = ListenerConfig { address: address.to_string(), tls: None, http2: true };
+        let inside = runtime.enter();
+        control.listen(control.prepare_listener(&settings).unwrap(), listener);
+        proxy.start_housekeeping();
+        drop(inside);
+        runtime.spawn(async move {
             let _ = ended.await;
-        }));
+            proxy.drain().await;
+        });
         Self { address, live, telemetry, end: Some(end), runtime: Some(runtime) }
     }
 

@@ -1,0 +1,121 @@
+//! Who may ask, and how much: the guard and the gate for clients before a request is read, the limits of its server after.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderValue, Method, header};
+use hyper::body::Incoming;
+use watchgate_mcp::header as mcp_header;
+use watchgate_telemetry::{AuthResult, GuardRefusal, GuardRefused, Limit};
+
+use crate::auth::{Verdict, challenge};
+use crate::config::RateKey;
+use crate::exchange::Exchange;
+use crate::fault::{Fault, RetryAfter};
+use crate::guard::Stranger;
+use crate::rate::RateSubject;
+use crate::read::discard_little;
+use crate::server::{Plan, Shared};
+
+/// Why a request is not read.
+pub(crate) struct TurnedAway {
+    pub(crate) fault: Fault,
+    /// `WWW-Authenticate`.
+    pub(crate) challenge: Option<HeaderValue>,
+}
+
+/// The guard and the gate. What the client goes on sending is thrown away, as far as that is little: closing on it would reset the
+/// connection before it has read the answer.
+pub(crate) async fn admit(
+    shared: &Shared,
+    plan: &Plan,
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    incoming: &mut Incoming,
+) -> Result<(), TurnedAway> {
+    let result = judge(shared, plan, exchange, parts).await;
+    if result.is_err() {
+        discard_little(incoming).await;
+    }
+    result
+}
+
+async fn judge(shared: &Shared, plan: &Plan, exchange: &mut Exchange, parts: &mut Parts) -> Result<(), TurnedAway> {
+    if let Err(stranger) = plan.guard.check(parts) {
+        let (reason, fault) = match stranger {
+            Stranger::Host => (GuardRefusal::Host, Fault::ForeignHost),
+            Stranger::Origin => (GuardRefusal::Origin, Fault::ForeignOrigin),
+        };
+        shared.telemetry.emit(GuardRefused { reason });
+        return Err(TurnedAway { fault, challenge: None });
+    }
+    let (Some(auth), Some(authenticator)) = (&plan.config.auth, &plan.authenticator) else { return Ok(()) };
+    // A browser asks whether it may ask without showing any key, and learns nothing but that.
+    if is_preflight(parts) {
+        return Ok(());
+    }
+    let verdict = authenticator.check(&parts.headers).await;
+    exchange.server.metrics.authenticated(match verdict {
+        Verdict::Known(_) => AuthResult::Known,
+        Verdict::Missing => AuthResult::Missing,
+        Verdict::Invalid => AuthResult::Invalid,
+        Verdict::Expired => AuthResult::Expired,
+    });
+    let challenge = challenge(&verdict);
+    let Verdict::Known(name) = verdict else {
+        return Err(TurnedAway { fault: Fault::Unauthorized, challenge: Some(challenge) });
+    };
+    exchange.note_client(name);
+    if !auth.pass_authorization {
+        parts.headers.remove(header::AUTHORIZATION);
+    }
+    Ok(())
+}
+
+/// A CORS preflight (Fetch standard, 4.8).
+fn is_preflight(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS
+        && parts.headers.contains_key(header::ORIGIN)
+        && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The limits of the exchange's server.
+pub(crate) fn within_limits(exchange: &mut Exchange, parts: &Parts, client: IpAddr) -> Result<(), Fault> {
+    let server = exchange.server.clone();
+    if let (Some(rate), Some(limiter)) = (&server.config.limits.rate, &server.rate) {
+        let value = match &rate.by {
+            RateKey::Address => None,
+            RateKey::Header(name) => parts.headers.get(name).map(HeaderValue::as_bytes),
+            RateKey::Session => parts.headers.get(mcp_header::MCP_SESSION_ID).map(HeaderValue::as_bytes),
+            RateKey::Client => exchange.client_name().map(str::as_bytes),
+        };
+        let subject = value.map_or(RateSubject::Address(client), RateSubject::Value);
+        if let Err(wait) = limiter.check(subject, Instant::now()) {
+            server.metrics.limited(Limit::Rate);
+            return Err(Fault::RateLimited(RetryAfter::new(wait)));
+        }
+    }
+    if server.config.limits.concurrency.is_some() {
+        let Some(slot) = server.concurrency.try_take() else {
+            server.metrics.limited(Limit::Concurrency);
+            return Err(Fault::Saturated);
+        };
+        exchange.hold_slot(slot);
+    }
+    Ok(())
+}
+
+/// An answer turned out to be an event stream: it gives its place among the exchanges back and takes one among the client's streams.
+pub(crate) fn begin_stream(exchange: &mut Exchange) -> Result<(), Fault> {
+    exchange.release_slot();
+    let server = exchange.server.clone();
+    if server.config.limits.streams_per_client.is_some() {
+        let Some(stream) = server.streams.try_take(exchange.client_ip()) else {
+            server.metrics.limited(Limit::Streams);
+            return Err(Fault::TooManyStreams);
+        };
+        exchange.hold_stream(stream);
+    }
+    Ok(())
+}

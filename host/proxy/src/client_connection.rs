@@ -1,0 +1,234 @@
+//! One connection of a client: TLS, then HTTP/1.1 or HTTP/2, request by request.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+
+use crate::life;
+use crate::listener::{Order, Speech};
+use crate::replayed::Replayed;
+use crate::server::{Plan, Shared};
+
+/// A client that is gone without a word is noticed after about this long and a few probes.
+const CLIENT_KEEPALIVE: Duration = Duration::from_secs(60);
+/// An HTTP/2 client that says nothing is asked after this long.
+const PING: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How an HTTP/2 connection by prior knowledge begins (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Request bodies are gathered, so a window larger than usual ones costs nothing that the cap does not bound.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Bytes waiting for a client that reads slowly, for each of its exchanges.
+const SEND_BUFFER: usize = 256 << 10;
+
+/// Who asks, as far as the connection tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    pub(crate) address: SocketAddr,
+    pub(crate) is_tls: bool,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(shared: Arc<Shared>, speech: Arc<Speech>, stream: TcpStream, address: SocketAddr, order: watch::Receiver<Order>) {
+    let _open = shared.telemetry.connection_opened();
+    let plan = shared.plan.load_full();
+    // A refinement: without it small events may wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    guard_against_silence(&stream, plan.timeouts().client_body);
+    let caller = Caller { address, is_tls: speech.tls.is_some() };
+    let connection = Connection { shared, plan, caller, order };
+    let result = match &speech.tls {
+        None => connection.serve_cleartext(stream, speech.http2).await,
+        Some(tls) => match timeout(connection.plan.timeouts().client_head, tls.accept(stream)).await {
+            Ok(Ok(stream)) if stream.is_http2() => connection.serve_http2(stream).await,
+            Ok(Ok(stream)) => connection.serve_http1(stream).await,
+            Ok(Err(error)) => Err(Ended::Handshake(error)),
+            Err(_) => Err(Ended::SlowHandshake),
+        },
+    };
+    if let Err(ended) = result {
+        // Clients that vanish are everyday; what was lost with them is counted by their exchanges.
+        tracing::debug!(client = %address, %ended, "connection ended");
+    }
+}
+
+/// Why a connection ended that did not end by itself.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(io::Error),
+    #[error("the TLS handshake took too long")]
+    SlowHandshake,
+    #[error("nothing was asked in time")]
+    SlowHead,
+    #[error("{0}")]
+    Read(io::Error),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    plan: Arc<Plan>,
+    caller: Caller,
+    order: watch::Receiver<Order>,
+}
+
+impl Connection {
+    /// HTTP/1.1, or HTTP/2 where the first bytes say so.
+    async fn serve_cleartext(self, mut stream: TcpStream, http2: bool) -> Result<(), Ended> {
+        if !http2 {
+            return self.serve_http1(stream).await;
+        }
+        let mut order = self.order.clone();
+        let first = tokio::select! {
+            first = timeout(self.plan.timeouts().client_head, read_first(&mut stream)) => first,
+            // Nothing was asked, so nothing is lost.
+            _ = order.wait_for(|order| *order > Order::Serve) => return Ok(()),
+        };
+        let (first, length) = first.map_err(|_| Ended::SlowHead)?.map_err(Ended::Read)?;
+        let stream = Replayed::new(stream, &first[..length]);
+        if first[..length] == *PREFACE { self.serve_http2(stream).await } else { self.serve_http1(stream).await }
+    }
+
+    async fn serve_http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Ended> {
+        let Self { shared, plan, caller, mut order } = self;
+        let service = service_fn(|request| {
+            let exchange = life::serve(shared.clone(), caller, request);
+            async move { Ok::<_, Infallible>(exchange.await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(plan.timeouts().client_head)
+            .max_headers(plan.limits().headers)
+            .max_buf_size(plan.limits().header_bytes)
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => return Ok(result?),
+            // The guard that `wait_for` answers must not live across the wait below.
+            () = async { let _ = order.wait_for(|order| *order > Order::Serve).await; } => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        Ok(connection.await?)
+    }
+
+    async fn serve_http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Ended> {
+        let Self { shared, plan, caller, mut order } = self;
+        let active = Arc::new(AtomicUsize::new(0));
+        let service = service_fn(|request| {
+            let exchange = life::serve(shared.clone(), caller, request);
+            let busy = Busy::new(&active);
+            async move {
+                let response = exchange.await;
+                Ok::<_, Infallible>(response.map(|body| WithBusy { body, _busy: busy }))
+            }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(plan.limits().http2_streams)
+            .max_header_list_size(u32::try_from(plan.limits().header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => return Ok(result?),
+            () = async { let _ = order.wait_for(|order| *order > Order::Serve).await; } => {}
+            () = unused(&active, plan.timeouts().client_head) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        Ok(connection.await?)
+    }
+}
+
+/// Reads until it is clear whether HTTP/2 begins: all of the preface, or the first byte that differs from it.
+async fn read_first(stream: &mut TcpStream) -> io::Result<([u8; PREFACE.len()], usize)> {
+    let mut first = [0; PREFACE.len()];
+    let mut length = 0;
+    while length < first.len() && first[..length] == PREFACE[..length] {
+        match stream.read(&mut first[length..]).await? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok((first, length))
+}
+
+/// Resolves when no exchange was going on for `limit`.
+async fn unused(active: &AtomicUsize, limit: Duration) {
+    let mut rounds = interval(limit / 2);
+    let mut quiet = 0;
+    while quiet < 3 {
+        rounds.tick().await;
+        quiet = if active.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+    }
+}
+
+/// An exchange that goes on.
+struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    fn new(active: &Arc<AtomicUsize>) -> Self {
+        active.fetch_add(1, Ordering::Relaxed);
+        Self(active.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body whose exchange counts as going on until it is dropped.
+struct WithBusy<B> {
+    body: B,
+    _busy: Busy,
+}
+
+impl<B: hyper::body::Body + Unpin> hyper::body::Body for WithBusy<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Has the kernel give up on a client that takes no bytes for `idle`, or is gone without a word. The proxy itself would wait for ever: while bytes
+/// cannot be written, hyper does not ask the body for more, and no timer of the body runs.
+fn guard_against_silence(stream: &TcpStream, idle: Duration) {
+    let socket = SockRef::from(stream);
+    // Refinements too: where they cannot be had, such a client holds its connection until it closes it.
+    let _ = socket.set_tcp_user_timeout(Some(idle));
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(CLIENT_KEEPALIVE));
+}

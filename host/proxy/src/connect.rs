@@ -1,0 +1,83 @@
+//! Opening connections to an endpoint: TCP, TLS where its URL says so, HTTP.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use watchgate_telemetry::UpstreamConnected;
+
+use crate::endpoint::Endpoint;
+use crate::fault::Fault;
+use crate::server::{Server, Shared};
+use crate::tls::stream::{MaybeTls, UpstreamStream};
+use crate::upstream_connection::{Carrier, UpstreamConnection};
+
+/// A dead peer behind a silent stream is noticed after about this long plus three probes.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Why no connection could be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// The name did not resolve, no address answered, or TLS failed.
+    #[error("{0}")]
+    Failed(std::io::Error),
+    /// No answer in time.
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    /// HTTP could not begin on it.
+    #[error("{0}")]
+    Handshake(hyper::Error),
+}
+
+impl ConnectError {
+    /// What clients are told.
+    pub(crate) fn fault(&self) -> Fault {
+        if matches!(self, Self::Timeout(_)) { Fault::ConnectTimeout } else { Fault::Unreachable }
+    }
+}
+
+/// A fresh connection, counted.
+pub(crate) async fn connect(shared: &Shared, server: &Server, endpoint: &Endpoint) -> Result<Carrier, ConnectError> {
+    let begun = Instant::now();
+    let result = open(server, endpoint).await;
+    shared.telemetry.emit(UpstreamConnected { server: &server.metrics, duration: begun.elapsed(), ok: result.is_ok() });
+    if let Err(error) = &result {
+        tracing::debug!(server = %server.name, endpoint = endpoint.config.authority, %error, "no connection to the server");
+    }
+    result
+}
+
+async fn open(server: &Server, endpoint: &Endpoint) -> Result<Carrier, ConnectError> {
+    let stream = open_stream(endpoint, server.config.timeouts.connect).await?;
+    if server.config.http2 && (stream.is_http2() || !stream.is_tls()) {
+        return endpoint.http2.open(stream).await.map(Carrier::Http2).map_err(ConnectError::Handshake);
+    }
+    UpstreamConnection::open(stream).await.map(Carrier::Http1).map_err(ConnectError::Handshake)
+}
+
+/// Opens the connection below HTTP.
+pub(crate) async fn open_stream(endpoint: &Endpoint, deadline: Duration) -> Result<UpstreamStream, ConnectError> {
+    let connecting = async {
+        let stream = connect_tcp(&endpoint.config.host, endpoint.config.port).await?;
+        match &endpoint.tls {
+            None => Ok(MaybeTls::Tcp(stream)),
+            Some(tls) => {
+                let name = tls.server_name(&endpoint.config.host).map_err(std::io::Error::other)?;
+                tls.connect(name, stream).await
+            }
+        }
+    };
+    tokio::time::timeout(deadline, connecting).await.map_err(|_| ConnectError::Timeout(deadline))?.map_err(ConnectError::Failed)
+}
+
+async fn connect_tcp(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let stream = match host.parse::<IpAddr>() {
+        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await?,
+        Err(_) => TcpStream::connect((host, port)).await?,
+    };
+    // Both are refinements: a connection without them still works.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE));
+    Ok(stream)
+}

@@ -1,0 +1,84 @@
+//! One address of a server at run time: its connections, and how it fares.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderValue;
+use watchgate_telemetry::{self as telemetry, EndpointMetrics, Telemetry};
+
+use crate::ProxyError;
+use crate::balancer::EndpointHealth;
+use crate::breaker::{Breaker, BreakerState, Forced};
+use crate::config::{EndpointConfig, ServerConfig};
+use crate::http2::Http2Connections;
+use crate::pool::Pool;
+use crate::tls::client::UpstreamTlsState;
+
+/// One endpoint.
+pub(crate) struct Endpoint {
+    /// Its place among the server's.
+    pub(crate) index: usize,
+    pub(crate) config: EndpointConfig,
+    /// The authority of its URL, as in logs and labels.
+    pub(crate) authority: Arc<str>,
+    /// `Host` for requests that come without one, and for the gateway's own.
+    pub(crate) host: HeaderValue,
+    pub(crate) pool: Pool,
+    pub(crate) http2: Http2Connections,
+    /// For an `https` URL.
+    pub(crate) tls: Option<Arc<UpstreamTlsState>>,
+    pub(crate) health: Arc<EndpointHealth>,
+    pub(crate) breaker: Arc<Breaker>,
+    pub(crate) metrics: Arc<EndpointMetrics>,
+}
+
+impl Endpoint {
+    /// Builds it; opens nothing. What is known of the endpoint of an earlier configuration is carried over.
+    ///
+    /// # Errors
+    /// When its authority is not legal in a `Host` header.
+    pub(crate) fn build(
+        index: usize,
+        server: &ServerConfig,
+        tls: Option<&Arc<UpstreamTlsState>>,
+        earlier: Option<&Self>,
+        telemetry: &Telemetry,
+    ) -> Result<Self, ProxyError> {
+        let now = Instant::now();
+        let config = server.endpoints[index].clone();
+        let breaker = Breaker::new(server.breaker.clone(), now);
+        if let Some(forced) = earlier.map(|earlier| earlier.breaker.forced()).filter(|forced| *forced != Forced::None) {
+            breaker.force(forced);
+        }
+        Ok(Self {
+            index,
+            authority: config.authority.as_str().into(),
+            host: HeaderValue::from_str(&config.authority)?,
+            pool: Pool::new(server.limits.idle_connections, server.timeouts.pool_idle),
+            http2: Http2Connections::default(),
+            tls: tls.filter(|_| config.tls).cloned(),
+            health: earlier.map_or_else(|| Arc::new(EndpointHealth::new(now)), |earlier| earlier.health.clone()),
+            breaker: Arc::new(breaker),
+            metrics: telemetry.endpoint(&server.name, &config.authority),
+            config,
+        })
+    }
+
+    /// Drops connections that are too old, and says how it fares.
+    pub(crate) fn sweep(&self, server: &ServerConfig) {
+        self.pool.sweep();
+        self.http2.sweep(server.timeouts.pool_idle);
+        let now = Instant::now();
+        self.metrics.ejected(self.health.is_ejected(now));
+        self.show_breaker(now);
+    }
+
+    /// The breaker's state as a metric.
+    pub(crate) fn show_breaker(&self, now: Instant) {
+        self.metrics.breaker(match self.breaker.state(now) {
+            BreakerState::Closed => telemetry::BreakerState::Closed,
+            BreakerState::Open => telemetry::BreakerState::Open,
+            BreakerState::HalfOpen => telemetry::BreakerState::HalfOpen,
+        });
+    }
+}

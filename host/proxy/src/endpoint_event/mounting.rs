@@ -1,0 +1,218 @@
+//! How paths below a mount and paths of the server belong together, in both directions. Pure.
+
+use crate::config::{Forwarded, Mount, ServerConfig};
+
+/// Where a server says things about itself (RFC 8615): always at the root of its origin.
+const WELL_KNOWN: &str = "/.well-known/";
+
+/// The two views of one server's paths. Paths are without query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mounting {
+    /// `None` where clients use the server's own paths.
+    below: Option<Below>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Below {
+    /// `/NAME`.
+    mount: String,
+    /// The mount as clients see it: with what a proxy in front of the gateway puts before it, if `public_url` tells of one.
+    seen: String,
+    /// The path of the server's URL as configured: what the mount itself stands for.
+    exact: String,
+    /// What the mount stands for in longer paths. Ends without `/`.
+    base: String,
+    /// The server is told of the mount by `X-Forwarded-Prefix`, and may put it before its paths itself.
+    told: bool,
+}
+
+impl Mounting {
+    /// As configured.
+    pub(crate) fn of(server: &ServerConfig) -> Self {
+        let Mount::Prefix = server.mount else { return Self { below: None } };
+        let mount = format!("/{}", server.name);
+        let seen = server.public_url.as_deref().and_then(|url| url.split_once("://")?.1.split_once('/')).map(|(_, path)| path);
+        let seen = seen.map_or_else(|| mount.clone(), |path| format!("/{path}").trim_end_matches('/').to_owned());
+        let told = matches!(server.forwarded, Forwarded::XForwarded | Forwarded::Both);
+        Self { below: Some(Below { mount, seen, base: base(&server.path).to_owned(), exact: server.path.clone(), told }) }
+    }
+
+    /// Whether clients use the server's own paths.
+    pub(crate) fn keeps_paths(&self) -> bool {
+        self.below.is_none()
+    }
+
+    /// The path to ask the server for, of a path that a client asked the gateway for. `None` when it is not below the mount, or leads out of it.
+    pub(crate) fn to_server(&self, path: &str) -> Option<String> {
+        match &self.below {
+            None => Some(path.to_owned()),
+            Some(below) => below.reach(path.strip_prefix(&below.mount)?),
+        }
+    }
+
+    /// What a client writes behind the mount for a path of the server: empty, or beginning with `/`. `None` when no path below the mount leads
+    /// there. Where paths are kept, the path itself.
+    pub(crate) fn behind_mount(&self, path: &str) -> Option<String> {
+        let Some(below) = &self.below else { return Some(path.to_owned()) };
+        let mut candidates = [
+            (path == below.exact).then_some(""),
+            path.starts_with(WELL_KNOWN).then_some(path),
+            path.strip_prefix(&*below.base),
+        ];
+        let leads_there = |rest: &&str| below.reach(rest).as_deref() == Some(path);
+        candidates.iter_mut().find_map(|rest| rest.take().filter(leads_there)).map(str::to_owned)
+    }
+
+    /// The path that a client uses for a path of the server; `None` when none leads there.
+    pub(crate) fn to_client(&self, path: &str) -> Option<String> {
+        let rest = self.behind_mount(path)?;
+        Some(self.below.as_ref().map_or_else(|| rest.clone(), |below| format!("{}{rest}", below.seen)))
+    }
+
+    /// Whether a path that the server gave is the client's already, because the server was told of the mount.
+    pub(crate) fn is_told(&self, path: &str) -> bool {
+        self.below.as_ref().is_some_and(|below| below.told && behind(path, &below.mount).is_some())
+    }
+}
+
+impl Below {
+    /// `rest` is what follows the mount.
+    fn reach(&self, rest: &str) -> Option<String> {
+        // Below a mount is below its URL: a server that resolved these would be asked for what lies beside it.
+        if rest.split('/').any(is_dots) {
+            return None;
+        }
+        let path = match rest {
+            // The mount alone means the URL that was configured, as it was written: what users paste into a client.
+            "" | "/" if self.exact.is_empty() => "/".to_owned(),
+            "" | "/" => self.exact.clone(),
+            rest if !rest.starts_with('/') => return None,
+            rest if rest.starts_with(WELL_KNOWN) => rest.to_owned(),
+            rest => format!("{}{rest}", self.base),
+        };
+        Some(path)
+    }
+}
+
+/// What the mount stands for in longer paths: the path of the URL. A URL that names the stream of HTTP+SSE, `…/sse`, has nothing below it, and
+/// the messages beside it (`…/message`, `…/messages/`): there it is the folder that the stream lies in.
+fn base(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    match path.rsplit_once('/') {
+        Some((folder, last)) if last.eq_ignore_ascii_case("sse") => folder,
+        _ => path,
+    }
+}
+
+/// The part of `path` behind a prefix of whole segments.
+fn behind<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// `.` and `..` with any dot written as `%2e`.
+fn is_dots(segment: &str) -> bool {
+    segment.len() <= 6 && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::EndpointConfig;
+
+    fn mounting(path: &str) -> Mounting {
+        Mounting::of(&ServerConfig::new("weather", EndpointConfig::http([127, 0, 0, 1].into(), 1), path, Mount::Prefix))
+    }
+
+    /// Both ways.
+    fn check(url_path: &str, client: &str, server: &str) {
+        check_in(url_path, client, Some(server));
+        assert_eq!(mounting(url_path).to_client(server).as_deref(), Some(client), "{url_path:?} {server}");
+    }
+
+    fn check_in(url_path: &str, client: &str, server: Option<&str>) {
+        assert_eq!(mounting(url_path).to_server(client).as_deref(), server, "{url_path:?} {client}");
+    }
+
+    fn check_unreachable(url_path: &str, server: &str) {
+        assert_eq!(mounting(url_path).to_client(server), None, "{url_path:?} {server}");
+    }
+
+    #[test]
+    fn a_mount_is_replaced_by_the_urls_path() {
+        check("", "/weather/message", "/message");
+        check("", "/weather/", "/");
+        check_in("", "/weather", Some("/"));
+        check("/mcp", "/weather", "/mcp");
+        check_in("/mcp", "/weather/", Some("/mcp"));
+        check("/mcp", "/weather/x/y", "/mcp/x/y");
+        check("/mcp/", "/weather", "/mcp/");
+        check("/mcp/", "/weather/x", "/mcp/x");
+        check("/", "/weather", "/");
+        check("/", "/weather/x", "/x");
+        check_in("/mcp", "/weatherman", None);
+        check_in("/mcp", "/other", None);
+    }
+
+    #[test]
+    fn messages_beside_a_stream_are_reached() {
+        check("/sse", "/weather", "/sse");
+        check("/sse", "/weather/message", "/message");
+        check("/sse", "/weather/messages/", "/messages/");
+        check("/api/SSE/", "/weather", "/api/SSE/");
+        check("/api/sse", "/weather/messages/", "/api/messages/");
+        check_unreachable("/api/sse", "/messages/");
+    }
+
+    #[test]
+    fn nothing_else_beside_the_url_is_reached() {
+        check_unreachable("/mcp", "/message");
+        check_unreachable("/mcp", "/mcpx");
+        check_unreachable("/mcp", "/mcp/../x");
+        for hostile in ["/weather/..", "/weather/x/../../y", "/weather/%2e%2E/x", "/weather/.%2e/x", "/weather/."] {
+            check_in("/mcp", hostile, None);
+            check_in("/sse", hostile, None);
+        }
+        check_in("/mcp", "/weather/x...y/..z", Some("/mcp/x...y/..z"));
+    }
+
+    #[test]
+    fn well_known_paths_are_at_the_root() {
+        check("/mcp", "/weather/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource/mcp");
+        check("", "/weather/.well-known/mcp.json", "/.well-known/mcp.json");
+        check("/api/sse", "/weather/.well-known/x", "/.well-known/x");
+        check_in("/mcp", "/weather/.well-known/../x", None);
+        check_in("/mcp", "/weather/x/.well-known/y", Some("/mcp/x/.well-known/y"));
+    }
+
+    #[test]
+    fn a_public_url_can_have_more_before_the_mount() {
+        let mut server = ServerConfig::new("weather", EndpointConfig::http([127, 0, 0, 1].into(), 1), "/mcp", Mount::Prefix);
+        for (url, expected) in [
+            ("https://gw.example", "/weather/x"),
+            ("https://gw.example/tools/weather/", "/tools/weather/x"),
+            ("https://gw.example/", "/x"),
+        ] {
+            server.public_url = Some(url.to_owned());
+            assert_eq!(Mounting::of(&server).to_client("/mcp/x").as_deref(), Some(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn kept_paths_are_the_same_on_both_sides() {
+        let kept = Mounting { below: None };
+        assert_eq!(kept.to_server("/a/../b").as_deref(), Some("/a/../b"));
+        assert_eq!(kept.to_client("/weather/x").as_deref(), Some("/weather/x"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_way_out_leads_back(url_path in "(/(mcp|sse|a))?(/(mcp|sse|b))?/?", path in "(/(mcp|sse|a|b|\\.\\.|\\.well-known|%2e))?(/(mcp|sse|b|c))?/?") {
+            let mounting = mounting(&url_path);
+            if let Some(client) = mounting.to_client(&path) {
+                prop_assert_eq!(mounting.to_server(&client), Some(path));
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! OAuth metadata rewritten to the gateway's public URL.
