@@ -17,7 +17,7 @@ struct Room {
     must_not_know: &'static [&'static str],
 }
 
-const EVERY_ROOM: &[&str] = &["mcp", "telemetry", "hooks", "sandbox", "catalog", "proxy", "health", "alerts", "admin"];
+const EVERY_ROOM: &[&str] = &["mcp", "telemetry", "hooks", "sandbox", "catalog", "proxy", "health", "alerts", "admin", "settings"];
 /// Network, runtime and clock.
 const IO: &[&str] = &["tokio", "hyper", "hyper-util", "socket2", "rustls", "tokio-rustls", "notify"];
 const WASM: &[&str] = &["wasmtime", "wasmtime-wasi", "wasmtime-wasi-http"];
@@ -34,6 +34,7 @@ const ROOMS: &[(Room, &[&[&str]])] = &[
     (Room { folder: "health", may_import: &["mcp", "hooks", "telemetry"], must_not_know: &[] }, &[HYPER, WASM]),
     (Room { folder: "alerts", may_import: &["hooks", "telemetry"], must_not_know: &["socket2"] }, &[HYPER, WASM]),
     (Room { folder: "admin", may_import: &["telemetry", "hooks", "health", "alerts"], must_not_know: &[] }, &[WASM]),
+    (Room { folder: "settings", may_import: &[], must_not_know: &["toml", "http"] }, &[IO, WASM]),
     (Room { folder: "gateway", may_import: EVERY_ROOM, must_not_know: &[] }, &[WASM]),
 ];
 
