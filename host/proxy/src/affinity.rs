@@ -16,7 +16,7 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// Letters of a tag, five bits each. With 30 bits, two endpoints of a server have the same tag once in a thousand million pairs.
 const TAG_LETTERS: usize = 6;
 
-/// What tells the endpoints of a server apart.
+/// What tells the endpoints of a server apart. Holds letters of the alphabet only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tag([u8; TAG_LETTERS]);
 
@@ -29,9 +29,9 @@ impl Tag {
     }
 
     /// Writes the mark and the tag behind an id.
-    pub(crate) fn append_to(self, id: &mut Vec<u8>) {
-        id.push(MARK);
-        id.extend_from_slice(&self.0);
+    pub(crate) fn append_to(self, id: &mut String) {
+        id.push(char::from(MARK));
+        id.extend(self.0.map(char::from));
     }
 }
 
@@ -39,7 +39,8 @@ impl Tag {
 pub(crate) fn tag(session: &HeaderValue, tag: Tag) -> HeaderValue {
     let mut tagged = Vec::with_capacity(session.len() + 1 + TAG_LETTERS);
     tagged.extend_from_slice(session.as_bytes());
-    tag.append_to(&mut tagged);
+    tagged.push(MARK);
+    tagged.extend_from_slice(&tag.0);
     // What may stand in a header value still may with seven letters more.
     HeaderValue::from_maybe_shared(bytes::Bytes::from(tagged)).unwrap_or_else(|_| session.clone())
 }

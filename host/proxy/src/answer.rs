@@ -7,9 +7,11 @@ use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
 use watchgate_mcp::{Direction, MessageKind, Outcome, RequestId};
+use watchgate_telemetry::Limit;
 
 use crate::admission::begin_stream;
 use crate::body::Body;
+use crate::decode::{Coding, DecodeError, Decoder, OutputCap, parse_codings};
 use crate::error_id::ErrorId;
 use crate::event_redaction::{item, join_array, log_denial};
 use crate::events::EventBody;
@@ -23,14 +25,14 @@ use crate::redact::{Item, Redacted, Subject};
 use crate::refusal::Credentials;
 use crate::relay::{JsonTap, RelayBody};
 use crate::scan::scan;
-use crate::upstream_body::UpstreamBody;
+use crate::source::{Source, SourceError};
 use crate::whole_body::WholeBody;
 
 /// Passes the answer on.
 pub(crate) async fn relay(
     mut exchange: Box<Exchange>,
     mut parts: Parts,
-    mut upstream: UpstreamBody,
+    mut upstream: Source,
     credentials: Option<Credentials>,
     is_head: bool,
 ) -> Response<Body> {
@@ -44,12 +46,23 @@ pub(crate) async fn relay(
         exchange.finish(Outcome::Ok);
         return Response::from_parts(parts, Body::full(Bytes::new()));
     }
-    headers::settle_length(&mut parts.headers, upstream.size_hint().exact());
-    let encoded = headers::is_encoded(&parts.headers);
     let content = headers::content(&parts.headers);
     let is_wanted = is_wanted(&exchange);
+    let Some(reading) = settle_codings(&exchange, &mut parts, &mut upstream, is_wanted, content) else {
+        tracing::warn!(server = %exchange.server.name, "the server coded an answer that a redaction policy must read in a way that cannot be undone");
+        return deny_unreadable(exchange);
+    };
+    headers::settle_length(&mut parts.headers, upstream.size_hint().exact());
+    let is_readable = !headers::has_foreign_charset(&parts.headers);
+    let codings = match &reading {
+        Reading::Coded(codings) => codings.as_slice(),
+        Reading::Plain | Reading::Blind => &[],
+    };
+    if content != Content::Other && (!is_readable || matches!(reading, Reading::Blind)) {
+        exchange.note_unread();
+    }
     match content {
-        Content::EventStream if !encoded => {
+        Content::EventStream if is_readable => {
             if let Err(fault) = begin_stream(&mut exchange) {
                 let id = only_id(&exchange);
                 return answer_fault(exchange, fault, id.as_ref());
@@ -57,19 +70,54 @@ pub(crate) async fn relay(
             exchange.note_stream();
             // Events may be replaced, so the length of a stream is never known.
             parts.headers.remove(header::CONTENT_LENGTH);
-            Response::from_parts(parts, Body::Events(Box::new(EventBody::new(upstream, exchange, credentials))))
+            Response::from_parts(parts, Body::Events(Box::new(EventBody::new(upstream, exchange, credentials, codings))))
         }
-        _ if is_wanted && encoded => {
-            tracing::warn!(server = %exchange.server.name, "the server compressed an answer that a redaction policy must read");
+        _ if is_wanted && !is_readable => {
+            tracing::warn!(server = %exchange.server.name, "the server sent an answer that a redaction policy must read in a charset other than UTF-8");
             deny_unreadable(exchange)
         }
         _ if is_wanted => redact_whole(exchange, parts, upstream, credentials.as_ref()).await,
         content => {
             let keeps_text = exchange.shared.hooks.keeps_text();
-            let tap = (content == Content::Json && !encoded).then(|| JsonTap::new(keeps_text));
+            let is_read = content == Content::Json && is_readable && !matches!(reading, Reading::Blind);
+            let tap = is_read.then(|| JsonTap::new(keeps_text).decoding(codings));
             Response::from_parts(parts, Body::Relay(Box::new(RelayBody::new(upstream, exchange, tap))))
         }
     }
+}
+
+/// How an answer that passes is read along with.
+enum Reading {
+    /// As it is.
+    Plain,
+    /// From a decoded copy.
+    Coded(Vec<Coding>),
+    /// Not at all: nobody here knows its coding.
+    Blind,
+}
+
+/// Has the content codings undone where a policy must read the answer, or may have to while it goes on. `None` when that cannot be.
+fn settle_codings(exchange: &Exchange, parts: &mut Parts, upstream: &mut Source, is_wanted: bool, content: Content) -> Option<Reading> {
+    if !parts.headers.contains_key(header::CONTENT_ENCODING) {
+        return Some(Reading::Plain);
+    }
+    let must_be_read = is_wanted || (content == Content::EventStream && exchange.shared.plan.load().config.expects_policies);
+    let codings = match parse_codings(&parts.headers) {
+        Ok(codings) => codings,
+        Err(_) if must_be_read => return None,
+        Err(_) => return Some(Reading::Blind),
+    };
+    if must_be_read {
+        let cap = exchange.server.config.limits.message;
+        let cap = if content == Content::EventStream { OutputCap::PerPush(cap) } else { OutputCap::Total(cap) };
+        if !codings.is_empty() {
+            upstream.decode(Decoder::new(&codings, cap));
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
+        parts.headers.remove(header::CONTENT_ENCODING);
+        return Some(Reading::Plain);
+    }
+    Some(if codings.is_empty() { Reading::Plain } else { Reading::Coded(codings) })
 }
 
 /// Whether a policy may want the answer, judged before its body is here.
@@ -89,13 +137,16 @@ fn is_wanted(exchange: &Exchange) -> bool {
 async fn redact_whole(
     mut exchange: Box<Exchange>,
     mut parts: Parts,
-    upstream: UpstreamBody,
+    upstream: Source,
     credentials: Option<&Credentials>,
 ) -> Response<Body> {
     let gathered = gather(&mut exchange, upstream).await;
     let (body, trailers) = match gathered {
         Ok(gathered) => gathered,
-        Err(Gathering::TooLarge) => return deny_unreadable(exchange),
+        Err(Gathering::TooLarge) => {
+            exchange.server.metrics.limited(Limit::AnswerSize);
+            return deny_unreadable(exchange);
+        }
         Err(Gathering::Failed(fault)) => {
             let id = only_id(&exchange);
             return answer_fault(exchange, fault, id.as_ref());
@@ -190,7 +241,7 @@ enum Gathering {
     Failed(Fault),
 }
 
-async fn gather(exchange: &mut Exchange, mut upstream: UpstreamBody) -> Result<(Bytes, Option<HeaderMap>), Gathering> {
+async fn gather(exchange: &mut Exchange, mut upstream: Source) -> Result<(Bytes, Option<HeaderMap>), Gathering> {
     let cap = exchange.server.config.limits.message;
     let mut patience = Patience::new(exchange.server.config.timeouts.idle);
     let mut gathered: Option<BytesMut> = None;
@@ -205,6 +256,7 @@ async fn gather(exchange: &mut Exchange, mut upstream: UpstreamBody) -> Result<(
         patience.note_progress();
         let data = match frame {
             None => break,
+            Some(Err(SourceError::Decode(DecodeError::TooLarge))) => return Err(Gathering::TooLarge),
             Some(Err(_)) => return Err(Gathering::Failed(Fault::BrokenAnswer)),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => data,

@@ -8,6 +8,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::events::EventBody;
 use crate::relay::RelayBody;
+use crate::source::SourceError;
 use crate::whole_body::WholeBody;
 
 /// Ends a response in the middle: the client must see that it was cut, not a regular end.
@@ -15,7 +16,7 @@ use crate::whole_body::WholeBody;
 pub(crate) enum Cut {
     /// The server broke off, or sent what is not HTTP.
     #[error("the server broke off: {0}")]
-    Upstream(#[from] hyper::Error),
+    Upstream(#[from] SourceError),
     /// The server sent nothing for too long.
     #[error("the server sent nothing for too long")]
     Silent,

@@ -91,6 +91,17 @@ pub(crate) enum BreakerState {
     HalfOpen,
 }
 
+impl BreakerState {
+    /// The word for operators.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
 /// What an operator has decided by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forced {

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
+use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused};
 
 use crate::life;
 use crate::listener::{Order, Speech};
@@ -49,7 +50,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, speech: Arc<Speech>, stream: TcpS
     let _ = stream.set_nodelay(true);
     guard_against_silence(&stream, plan.timeouts().client_body);
     let caller = Caller { address, is_tls: speech.tls.is_some() };
-    let connection = Connection { shared, plan, caller, order };
+    let connection = Connection { shared: shared.clone(), plan, caller, order };
     let result = match &speech.tls {
         None => connection.serve_cleartext(stream, speech.http2).await,
         Some(tls) => match timeout(connection.plan.timeouts().client_head, tls.accept(stream)).await {
@@ -60,6 +61,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, speech: Arc<Speech>, stream: TcpS
         },
     };
     if let Err(ended) = result {
+        if let Some(reason) = ended.refusal() {
+            shared.telemetry.emit(ConnectionRefused { reason });
+        }
         // Clients that vanish are everyday; what was lost with them is counted by their exchanges.
         tracing::debug!(client = %address, %ended, "connection ended");
     }
@@ -78,6 +82,20 @@ enum Ended {
     Read(io::Error),
     #[error("{0}")]
     Http(#[from] hyper::Error),
+}
+
+impl Ended {
+    /// What is counted: connections that ended without an exchange.
+    fn refusal(&self) -> Option<ConnectionRefusal> {
+        match self {
+            Self::Handshake(_) | Self::SlowHandshake => Some(ConnectionRefusal::TlsHandshake),
+            Self::SlowHead => Some(ConnectionRefusal::SlowHead),
+            Self::Http(error) if error.is_parse_too_large() => Some(ConnectionRefusal::HeadTooLarge),
+            Self::Http(error) if error.is_parse() => Some(ConnectionRefusal::MalformedHead),
+            Self::Http(error) if error.is_timeout() => Some(ConnectionRefusal::SlowHead),
+            Self::Http(_) | Self::Read(_) => None,
+        }
+    }
 }
 
 struct Connection {
@@ -106,7 +124,9 @@ impl Connection {
 
     async fn serve_http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Ended> {
         let Self { shared, plan, caller, mut order } = self;
+        let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
             let exchange = life::serve(shared.clone(), caller, request);
             async move { Ok::<_, Infallible>(exchange.await) }
         });
@@ -119,7 +139,13 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
-            result = connection.as_mut() => return Ok(result?),
+            result = connection.as_mut() => {
+                return match result {
+                    // Nothing more was asked on a connection that had been used: that is how they end.
+                    Err(error) if error.is_timeout() && asked.load(Ordering::Relaxed) => Ok(()),
+                    result => Ok(result?),
+                };
+            }
             // The guard that `wait_for` answers must not live across the wait below.
             () = async { let _ = order.wait_for(|order| *order > Order::Serve).await; } => {}
         }

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use watchgate_telemetry::{self as telemetry, EndpointMetrics, Telemetry};
 
 use crate::ProxyError;
+use crate::affinity::Tag;
 use crate::balancer::EndpointHealth;
 use crate::breaker::{Breaker, BreakerState, Forced};
 use crate::config::{EndpointConfig, ServerConfig};
@@ -30,6 +31,8 @@ pub(crate) struct Endpoint {
     pub(crate) health: Arc<EndpointHealth>,
     pub(crate) breaker: Arc<Breaker>,
     pub(crate) metrics: Arc<EndpointMetrics>,
+    /// What session ids of it carry, where the server has several.
+    pub(crate) tag: Tag,
 }
 
 impl Endpoint {
@@ -60,6 +63,7 @@ impl Endpoint {
             health: earlier.map_or_else(|| Arc::new(EndpointHealth::new(now)), |earlier| earlier.health.clone()),
             breaker: Arc::new(breaker),
             metrics: telemetry.endpoint(&server.name, &config.authority),
+            tag: Tag::of(&config.authority),
             config,
         })
     }

@@ -15,17 +15,18 @@ use watchgate_mcp::sse::{SseAssembler, SseParser, SsePart};
 use watchgate_mcp::{Direction, Outcome};
 
 use crate::body::Cut;
+use crate::decode::{Coding, Decoder, OutputCap};
 use crate::event_redaction::{self, Judging, Step};
 use crate::exchange::Exchange;
 use crate::patience::Patience;
 use crate::refusal::Credentials;
-use crate::relay::JsonTap;
+use crate::relay::{DECODED_AT_ONCE, JsonTap};
 use crate::server::{Phase, Shared};
-use crate::upstream_body::UpstreamBody;
+use crate::source::Source;
 
 /// An event stream on its way to a client.
 pub(crate) struct EventBody {
-    upstream: UpstreamBody,
+    upstream: Source,
     exchange: Box<Exchange>,
     credentials: Option<Credentials>,
     mode: Mode,
@@ -49,8 +50,8 @@ enum Mode {
 }
 
 impl EventBody {
-    /// Begins relaying; the head has been sent on.
-    pub(crate) fn new(upstream: UpstreamBody, exchange: Box<Exchange>, credentials: Option<Credentials>) -> Self {
+    /// Begins relaying; the head has been sent on. `codings` are those that the body passes in.
+    pub(crate) fn new(upstream: Source, exchange: Box<Exchange>, credentials: Option<Credentials>, codings: &[Coding]) -> Self {
         let patience = Patience::new(exchange.server.config.timeouts.stream_idle);
         let keeps_text = exchange.shared.hooks.keeps_text();
         let summons = summons(exchange.shared.clone()).boxed();
@@ -58,7 +59,7 @@ impl EventBody {
             upstream,
             exchange,
             credentials,
-            mode: Mode::Pass(Box::new(EventTap::new(keeps_text))),
+            mode: Mode::Pass(Box::new(EventTap::new(keeps_text).decoding(codings))),
             judging: None,
             patience,
             summons,
@@ -109,6 +110,9 @@ impl EventBody {
                     self.patience.note_progress();
                     match frame.into_data() {
                         Ok(chunk) => {
+                            if self.is_coded() && self.has_policies() {
+                                return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late))));
+                            }
                             let passed = self.take_chunk(chunk);
                             if !passed.is_empty() {
                                 return self.write(passed);
@@ -155,9 +159,18 @@ impl EventBody {
         }
     }
 
+    fn has_policies(&self) -> bool {
+        self.exchange.shared.hooks.load().redaction.wants(Surface::Wire, Direction::ServerToClient, None, None)
+    }
+
+    /// Whether the stream passes in a coding, so that its events cannot be changed.
+    fn is_coded(&self) -> bool {
+        matches!(&self.mode, Mode::Pass(tap) if tap.decoder.is_some())
+    }
+
     /// Takes bytes of the server: returns those that pass at once, and keeps the rest for `poll_events`.
     fn take_chunk(&mut self, mut chunk: Bytes) -> Bytes {
-        let has_policies = self.exchange.shared.hooks.load().redaction.wants(Surface::Wire, Direction::ServerToClient, None, None);
+        let has_policies = self.has_policies();
         let keeps_text = self.exchange.shared.hooks.keeps_text();
         match &mut self.mode {
             Mode::Whole(assembler) => {
@@ -169,7 +182,7 @@ impl EventBody {
                 Bytes::new()
             }
             Mode::Pass(tap) if !has_policies => {
-                tap.feed(&chunk, &mut self.exchange, keeps_text);
+                tap.see(&chunk, &mut self.exchange, keeps_text);
                 chunk
             }
             Mode::Pass(tap) => {
@@ -261,15 +274,34 @@ struct EventTap {
     /// A line has just ended, and no data has passed since the last blank line: an assembler can begin here.
     at_boundary: bool,
     has_data: bool,
+    /// For a stream that passes in its coding: a copy is read.
+    decoder: Option<Decoder>,
 }
 
 impl EventTap {
     fn new(keeps_text: bool) -> Self {
-        Self { parser: SseParser::new(), message: JsonTap::new(keeps_text), at_boundary: true, has_data: false }
+        Self { parser: SseParser::new(), message: JsonTap::new(keeps_text), at_boundary: true, has_data: false, decoder: None }
+    }
+
+    /// Reads a coded stream.
+    fn decoding(mut self, codings: &[Coding]) -> Self {
+        self.decoder = (!codings.is_empty()).then(|| Decoder::new(codings, OutputCap::PerPush(DECODED_AT_ONCE)));
+        self
+    }
+
+    /// Sees the next bytes as they are on the wire.
+    fn see(&mut self, chunk: &[u8], exchange: &mut Exchange, keeps_text: bool) {
+        match &mut self.decoder {
+            None => self.feed(chunk, exchange, keeps_text),
+            Some(decoder) => match decoder.push(chunk) {
+                Ok(decoded) => self.feed(&decoded, exchange, keeps_text),
+                Err(_) => exchange.note_unread(),
+            },
+        }
     }
 
     fn feed(&mut self, chunk: &[u8], exchange: &mut Exchange, keeps_text: bool) {
-        let Self { parser, message, at_boundary, has_data } = self;
+        let Self { parser, message, at_boundary, has_data, decoder: _ } = self;
         parser.feed(chunk, &mut |part| match part {
             SsePart::Data(data) => {
                 *has_data = true;

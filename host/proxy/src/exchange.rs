@@ -52,6 +52,8 @@ pub(crate) struct Exchange {
     line: LineFacts,
     worst: Outcome,
     is_stream: bool,
+    /// Something of the answer could not be read, so that operations may have been answered unseen.
+    is_unread: bool,
     finished: bool,
     _in_flight: InFlightGuard,
 }
@@ -88,6 +90,7 @@ impl Exchange {
             line: LineFacts::default(),
             worst: Outcome::Ok,
             is_stream: false,
+            is_unread: false,
             finished: false,
             _in_flight: server.metrics.in_flight(method),
         })
@@ -117,6 +120,11 @@ impl Exchange {
     /// Time that a message waited for redaction.
     pub(crate) fn note_plugins(&mut self, duration: Duration) {
         self.timing.note_plugins(duration);
+    }
+
+    /// The answer passes, but what it says is not known.
+    pub(crate) fn note_unread(&mut self) {
+        self.is_unread = true;
     }
 
     /// The answer is an event stream.
@@ -388,6 +396,7 @@ impl Exchange {
             if is_request
                 && ok_stream
                 && !operation.is_listen()
+                && !self.is_unread
                 && let Some(session) = self.session
             {
                 self.shared.remember(session, operation);
@@ -395,7 +404,9 @@ impl Exchange {
             }
             let ending = match (how, self.status) {
                 (Outcome::Ok, status @ 400..) => Ending::without_answer(Outcome::HttpError, Some(ErrorType::Http(status)), upstream),
-                (Outcome::Ok, _) if !is_request || operation.is_listen() => Ending::without_answer(Outcome::Ok, None, upstream),
+                (Outcome::Ok, _) if !is_request || operation.is_listen() || self.is_unread => {
+                    Ending::without_answer(Outcome::Ok, None, upstream)
+                }
                 (Outcome::Ok, _) => Ending::without_answer(Outcome::Aborted, None, upstream),
                 (how, _) => Ending::without_answer(how, None, upstream),
             };

@@ -115,14 +115,19 @@ pub(crate) fn content(headers: &HeaderMap) -> Content {
     }
 }
 
-/// Whether the body's bytes are not its text: compressed, or in another charset than UTF-8. No policy can read such a body, but its receiver can.
+/// Whether a request's bytes are not its text: compressed, or in another charset than UTF-8. No policy can read such a body, but its receiver can.
 pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let is_coded = codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
-    is_coded || headers.get_all(header::CONTENT_TYPE).iter().any(|value| has_foreign_charset(value.as_bytes()))
+    is_coded || has_foreign_charset(headers)
 }
 
-fn has_foreign_charset(content_type: &[u8]) -> bool {
+/// Whether a body is in another charset than UTF-8.
+pub(crate) fn has_foreign_charset(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_TYPE).iter().any(|value| names_foreign_charset(value.as_bytes()))
+}
+
+fn names_foreign_charset(content_type: &[u8]) -> bool {
     content_type.split(|byte| *byte == b';').skip(1).any(|parameter| {
         let mut halves = parameter.splitn(2, |byte| *byte == b'=');
         let name = halves.next().unwrap_or_default().trim_ascii();

@@ -5,27 +5,20 @@
 //! It knows the live set of plugins only through `watchgate-hooks`: neither wasmtime nor files.
 
 mod admission;
-#[allow(dead_code)]
 mod affinity;
 mod answer;
-#[allow(dead_code)]
 mod auth;
-#[allow(dead_code)]
 mod balancer;
 mod body;
-#[allow(dead_code)]
 mod breaker;
 mod calls;
-#[allow(dead_code)]
 mod client_address;
 mod client_connection;
 mod config;
 mod connect;
 mod connection_slots;
-#[allow(dead_code)]
 mod decode;
 mod endpoint;
-#[allow(dead_code)]
 mod endpoint_event;
 mod error_id;
 mod event_redaction;
@@ -33,9 +26,9 @@ mod events;
 mod exchange;
 mod fault;
 mod forward;
-#[allow(dead_code)]
 mod guard;
 mod headers;
+mod housekeeping;
 mod http2;
 mod life;
 mod line_facts;
@@ -46,30 +39,27 @@ mod operation;
 mod patience;
 mod pending;
 mod pool;
-#[allow(dead_code)]
 mod rate;
 mod read;
 mod redact;
 mod refusal;
 mod relay;
 mod replayed;
-#[allow(dead_code)]
 mod retry_budget;
 mod route;
 mod scan;
 mod server;
-#[allow(dead_code)]
 mod sessions;
-#[allow(dead_code)]
 mod slots;
+mod source;
 mod timing;
-#[allow(dead_code)]
 mod tls;
 mod upstream_body;
 mod upstream_connection;
 mod whole_body;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 use watchgate_hooks::{LiveHooks, UpstreamCalls};
@@ -118,6 +108,35 @@ pub struct ProxyControl {
     listeners: listener::Listeners,
 }
 
+/// The circuit breaker of one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerStatus {
+    /// The server's name.
+    pub server: String,
+    /// The endpoint's authority.
+    pub endpoint: String,
+    /// `closed`, `open` or `half_open`.
+    pub state: &'static str,
+    /// `open` or `closed` where it was set by hand.
+    pub forced: Option<&'static str>,
+}
+
+/// What an operator decides about a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forced {
+    /// Nothing passes.
+    Open,
+    /// Everything passes.
+    Closed,
+    /// It goes by what it sees.
+    Automatic,
+}
+
+/// No server or endpoint of that name is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such server or endpoint")]
+pub struct UnknownEndpoint;
+
 /// A configuration that was found sound.
 pub struct Prepared(server::Plan);
 
@@ -149,7 +168,7 @@ impl Proxy {
 
     /// Keeps pools tidy and follows files until the proxy has drained. Runs beside the listeners.
     pub fn start_housekeeping(&self) {
-        tokio::spawn(self.control.shared.clone().housekeep());
+        tokio::spawn(housekeeping::keep(self.control.clone()));
     }
 
     /// Drains and returns, at most the drain timeout and two seconds later.
@@ -188,6 +207,48 @@ impl ProxyControl {
     /// When a part of the configuration cannot be used; the sentence names it.
     pub fn prepare(&self, config: ProxyConfig) -> Result<Prepared, ProxyError> {
         self.shared.prepare(config).map(Prepared)
+    }
+
+    /// The circuit breaker of every endpoint, in the order of the configuration.
+    pub fn breakers(&self) -> Vec<BreakerStatus> {
+        let now = Instant::now();
+        let plan = self.shared.plan.load();
+        let endpoints = plan.servers.iter().flat_map(|server| server.endpoints.iter().map(move |endpoint| (server, endpoint)));
+        let status = |(server, endpoint): (&Arc<server::Server>, &Arc<endpoint::Endpoint>)| BreakerStatus {
+            server: server.name.to_string(),
+            endpoint: endpoint.authority.to_string(),
+            state: endpoint.breaker.state(now).as_str(),
+            forced: match endpoint.breaker.forced() {
+                breaker::Forced::Open => Some("open"),
+                breaker::Forced::Closed => Some("closed"),
+                breaker::Forced::None => None,
+            },
+        };
+        endpoints.map(status).collect()
+    }
+
+    /// Opens or closes circuit breakers by hand, or leaves them to themselves again: that of one endpoint, or all of a server's. It holds until
+    /// it is taken back, also over reloads of the configuration.
+    ///
+    /// # Errors
+    /// When there is no such server or endpoint; nothing was changed.
+    pub fn force_breaker(&self, server: &str, endpoint: Option<&str>, forced: Forced) -> Result<(), UnknownEndpoint> {
+        let plan = self.shared.plan.load();
+        let known = plan.servers.iter().find(|known| &*known.name == server);
+        let endpoints = known.iter().flat_map(|known| &known.endpoints);
+        let meant: Vec<_> = endpoints.filter(|known| endpoint.is_none_or(|endpoint| &*known.authority == endpoint)).collect();
+        if meant.is_empty() {
+            return Err(UnknownEndpoint);
+        }
+        for endpoint in meant {
+            endpoint.breaker.force(match forced {
+                Forced::Open => breaker::Forced::Open,
+                Forced::Closed => breaker::Forced::Closed,
+                Forced::Automatic => breaker::Forced::None,
+            });
+            endpoint.show_breaker(Instant::now());
+        }
+        Ok(())
     }
 
     /// Puts it into force for the exchanges that begin from now on.

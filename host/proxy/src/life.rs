@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use watchgate_hooks::Surface;
-use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
+use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId, header as mcp_header};
+use watchgate_telemetry::{AuthResult, Limit};
 
 use crate::admission::{admit, within_limits};
+use crate::affinity::{tag, untag};
 use crate::answer;
 use crate::body::Body;
-use crate::client_address::client_ip;
+use crate::client_address::{Context, client_ip, write_forwarded};
 use crate::client_connection::Caller;
+use crate::config::{Forwarded, Mount};
 use crate::error_id::ErrorId;
 use crate::event_redaction::{join_array, log_denial};
 use crate::exchange::Exchange;
@@ -30,6 +33,7 @@ use crate::refusal::Credentials;
 use crate::route::{requested_host, route};
 use crate::scan::{Scanned, scan};
 use crate::server::{Plan, Server, Shared};
+use crate::source::Source;
 use crate::upstream_body::UpstreamBody;
 use crate::upstream_connection::Carrier;
 use crate::whole_body::WholeBody;
@@ -44,6 +48,7 @@ struct Ready {
     trailers: Option<HeaderMap>,
     target: PathAndQuery,
     plan: Arc<Plan>,
+    caller: Caller,
 }
 
 /// What the request steps decided.
@@ -75,7 +80,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let may_discard = !parts.headers.contains_key(header::EXPECT);
     let Gathered { body, trailers } = match gather(incoming, server.config.limits.message, plan.timeouts().client_body, may_discard).await {
         Ok(gathered) => gathered,
-        Err(fault) => return answer_fault(exchange, fault, None),
+        Err(fault) => {
+            if fault == Fault::TooLarge {
+                server.metrics.limited(Limit::RequestSize);
+            }
+            return answer_fault(exchange, fault, None);
+        }
     };
     let Some((_, target)) = routed else {
         let id = only_request_id(&scan(&body));
@@ -88,7 +98,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         note_client_requests(&mut exchange, scanned);
         return answer_fault(exchange, fault, id.as_ref());
     }
-    match request_steps(&shared, &mut exchange, Ready { parts, body, trailers, target, plan }).await {
+    match request_steps(&shared, &mut exchange, Ready { parts, body, trailers, target, plan, caller }).await {
         Next::Answer(response) => finish_with(exchange, response),
         Next::Forward(ready) => exchange_with_server(&shared, &server, exchange, ready).await,
     }
@@ -222,7 +232,7 @@ fn deny_request(exchange: &mut Exchange, scanned: Scanned, mut ready: Ready, err
         return Next::Forward(ready);
     }
     if !to_server.is_empty() {
-        let credentials = Credentials::capture(&ready.target, &ready.parts.headers);
+        let credentials = Credentials::capture(&outgoing(&exchange.server, ready));
         for id in to_server.into_iter().filter_map(|(id, _)| id) {
             credentials.refuse(&exchange.shared, &exchange.server, id, error_id);
         }
@@ -249,9 +259,9 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     // Only a session can bring requests of the server, and only a policy can have them refused.
     let may_be_asked = ready.plan.config.expects_policies
         && (exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));
-    let credentials = may_be_asked.then(|| Credentials::capture(&ready.target, &ready.parts.headers));
-    let is_head = ready.parts.method == Method::HEAD;
-    let outgoing = outgoing(ready);
+    let (is_head, method) = (ready.parts.method == Method::HEAD, ready.parts.method.clone());
+    let outgoing = outgoing(server, ready);
+    let credentials = may_be_asked.then(|| Credentials::capture(&outgoing));
     exchange.note_forwarded();
     match forward(shared, server, outgoing).await {
         Err(fault) => answer_fault(exchange, fault, id.as_ref()),
@@ -269,19 +279,32 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
             }
             headers::remove_hop_by_hop(&mut parts.headers);
             exchange.status = parts.status.as_u16();
+            match parts.status {
+                StatusCode::UNAUTHORIZED => server.metrics.authenticated(AuthResult::Upstream401),
+                StatusCode::FORBIDDEN => server.metrics.authenticated(AuthResult::Upstream403),
+                _ => {}
+            }
+            let of_server = parts.headers.get(mcp_header::MCP_SESSION_ID).cloned();
+            if let Some(session) = of_server.as_ref().filter(|_| server.tags_sessions()) {
+                let tagged = tag(session, lease.endpoint.tag);
+                parts.headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), tagged);
+            }
             exchange.note_session(&parts.headers);
-            let upstream = UpstreamBody::new(incoming, carrier, lease);
+            if let Some(session) = exchange.session {
+                server.note_session(session, &method, parts.status);
+            }
             let credentials = credentials.map(|mut credentials| {
-                credentials.note_session(&parts.headers);
+                credentials.note_answer(of_server.as_ref(), lease.endpoint.index);
                 credentials
             });
+            let upstream = Source::new(UpstreamBody::new(incoming, carrier, lease));
             answer::relay(exchange, parts, upstream, credentials, is_head).await
         }
     }
 }
 
 /// The request as the server gets it: the client's own, less what belongs to the client's connection.
-fn outgoing(ready: Ready) -> Outgoing {
+fn outgoing(server: &Server, ready: Ready) -> Outgoing {
     let Parts { method, mut headers, version, uri, .. } = ready.parts;
     headers::remove_hop_by_hop(&mut headers);
     // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more. Only a chunked body can have trailers.
@@ -298,8 +321,31 @@ fn outgoing(ready: Ready) -> Outgoing {
     }
     let of_target = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let client_host = of_target.or_else(|| headers.get(header::HOST).cloned());
+    let only = take_tag(server, &mut headers);
+    if server.config.forwarded != Forwarded::Off {
+        let prefix = (server.config.mount == Mount::Prefix).then(|| format!("/{}", server.name));
+        let context = Context {
+            peer: ready.caller.address.ip(),
+            scheme: if ready.caller.is_tls { "https" } else { "http" },
+            host: client_host.as_ref(),
+            prefix: prefix.as_deref(),
+        };
+        write_forwarded(&mut headers, server.config.forwarded, &ready.plan.config.clients, context);
+    }
     let body = WholeBody::with_trailers(ready.body, ready.trailers);
-    Outgoing { method, target: ready.target, headers, client_host, body, only: None }
+    Outgoing { method, target: ready.target, headers, client_host, body, only }
+}
+
+/// Takes the endpoint's tag off the session id, and says which endpoint it names.
+fn take_tag(server: &Server, headers: &mut HeaderMap) -> Option<usize> {
+    if !server.tags_sessions() {
+        return None;
+    }
+    let session = headers.get(mcp_header::MCP_SESSION_ID)?;
+    let (id, endpoint) = untag(session.as_bytes(), server.endpoints.iter().map(|endpoint| endpoint.tag));
+    let id = HeaderValue::from_bytes(id).ok().filter(|_| endpoint.is_some())?;
+    headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), id);
+    endpoint
 }
 
 /// Notes a fault of the gateway and makes its answer.

@@ -97,9 +97,10 @@ impl Listeners {
         }
     }
 
-    /// Every TLS state in use, for reading its files again.
-    pub(crate) fn tls(&self) -> Vec<Arc<ServerTlsState>> {
-        self.open.lock().values().filter_map(|running| running.speech.load().tls.clone()).collect()
+    /// Every TLS state in use by address, for reading its files again.
+    pub(crate) fn tls(&self) -> Vec<(String, Arc<ServerTlsState>)> {
+        let open = self.open.lock();
+        open.iter().filter_map(|(address, running)| Some((address.clone(), running.speech.load().tls.clone()?))).collect()
     }
 
     /// Drains: no new connections, running exchanges finish, streams end when the drain deadline has passed, and what is left then is closed.

@@ -13,7 +13,6 @@ use watchgate_mcp::{RequestId, header as mcp_header};
 use crate::error_id::ErrorId;
 use crate::fault;
 use crate::forward::{Outgoing, forward};
-use crate::headers;
 use crate::server::{Server, Shared};
 use crate::whole_body::WholeBody;
 
@@ -25,14 +24,15 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Credentials {
     target: PathAndQuery,
     headers: HeaderMap,
+    client_host: Option<HeaderValue>,
+    endpoint: Option<usize>,
 }
 
 impl Credentials {
     /// From a request about to be forwarded: all that goes end to end, for who knows which header carries the client's key; but nothing that
     /// belongs to the message in its body.
-    pub(crate) fn capture(target: &PathAndQuery, from: &HeaderMap) -> Self {
-        let mut headers = from.clone();
-        headers::remove_hop_by_hop(&mut headers);
+    pub(crate) fn capture(outgoing: &Outgoing) -> Self {
+        let mut headers = outgoing.headers.clone();
         let is_of_message = |name: &HeaderName| {
             let text = name.as_str();
             [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::EXPECT, header::RANGE].contains(name)
@@ -43,14 +43,15 @@ impl Credentials {
         for name in dropped {
             headers.remove(name);
         }
-        Self { target: target.clone(), headers }
+        Self { target: outgoing.target.clone(), headers, client_host: outgoing.client_host.clone(), endpoint: outgoing.only }
     }
 
-    /// The session that the answer to an `initialize` opened.
-    pub(crate) fn note_session(&mut self, answer: &HeaderMap) {
-        if let Some(session) = answer.get(mcp_header::MCP_SESSION_ID) {
+    /// The session that an answer opened, as the server knows it, and the endpoint that it is with.
+    pub(crate) fn note_answer(&mut self, session: Option<&HeaderValue>, endpoint: usize) {
+        if let Some(session) = session {
             self.headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), session.clone());
         }
+        self.endpoint = Some(endpoint);
     }
 
     /// Sends the refusal in the background.
@@ -77,10 +78,10 @@ impl Credentials {
         Outgoing {
             method: Method::POST,
             target: self.target.clone(),
-            client_host: headers.get(header::HOST).cloned(),
+            client_host: self.client_host.clone(),
             headers,
             body: WholeBody::full(Bytes::from(fault::denial(Some(id), error_id))),
-            only: None,
+            only: self.endpoint,
         }
     }
 }

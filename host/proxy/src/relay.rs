@@ -8,14 +8,18 @@ use watchgate_hooks::Surface;
 use watchgate_mcp::{Direction, Envelope, Outcome, Scanner};
 
 use crate::body::Cut;
+use crate::decode::{Coding, Decoder, OutputCap};
 use crate::exchange::Exchange;
 use crate::operation::TEXT_CAP;
 use crate::patience::Patience;
-use crate::upstream_body::UpstreamBody;
+use crate::source::Source;
+
+/// A piece of a coded body may become this much: more is a bomb, and not worth reading.
+pub(crate) const DECODED_AT_ONCE: usize = 4 << 20;
 
 /// A pass-through body.
 pub(crate) struct RelayBody {
-    upstream: UpstreamBody,
+    upstream: Source,
     exchange: Box<Exchange>,
     tap: Option<JsonTap>,
     patience: Patience,
@@ -29,12 +33,32 @@ pub(crate) struct JsonTap {
     scanner: Scanner,
     envelopes: Vec<Envelope>,
     text: Option<BytesMut>,
+    /// For a body that passes in its coding: a copy is read.
+    decoder: Option<Decoder>,
 }
 
 impl JsonTap {
     /// `keeps_text` when a derivation wants the text.
     pub(crate) fn new(keeps_text: bool) -> Self {
-        Self { scanner: Scanner::new(), envelopes: Vec::new(), text: keeps_text.then(BytesMut::new) }
+        Self { scanner: Scanner::new(), envelopes: Vec::new(), text: keeps_text.then(BytesMut::new), decoder: None }
+    }
+
+    /// Reads a coded body.
+    pub(crate) fn decoding(mut self, codings: &[Coding]) -> Self {
+        self.decoder = (!codings.is_empty()).then(|| Decoder::new(codings, OutputCap::PerPush(DECODED_AT_ONCE)));
+        self
+    }
+
+    /// Sees the next bytes as they are on the wire.
+    fn see(&mut self, bytes: &[u8], exchange: &mut Exchange) {
+        match &mut self.decoder {
+            None => self.feed(bytes, exchange),
+            Some(decoder) => match decoder.push(bytes) {
+                Ok(decoded) => self.feed(&decoded, exchange),
+                // Said again for what follows, and then it changes nothing.
+                Err(_) => exchange.note_unread(),
+            },
+        }
     }
 
     /// Sees the next bytes. Messages count when the bytes that hold their end have been handed on, so nothing is held back.
@@ -72,7 +96,7 @@ impl JsonTap {
 
 impl RelayBody {
     /// Begins relaying; the head has been sent on.
-    pub(crate) fn new(upstream: UpstreamBody, exchange: Box<Exchange>, tap: Option<JsonTap>) -> Self {
+    pub(crate) fn new(upstream: Source, exchange: Box<Exchange>, tap: Option<JsonTap>) -> Self {
         let patience = Patience::new(exchange.server.config.timeouts.idle);
         let judged_at = exchange.shared.hooks.version();
         Self { upstream, exchange, tap, patience, judged_at, is_over: false }
@@ -101,7 +125,7 @@ impl RelayBody {
                 if let Some(bytes) = frame.data_ref() {
                     self.exchange.response_bytes += bytes.len() as u64;
                     if let Some(tap) = &mut self.tap {
-                        tap.feed(bytes, &mut self.exchange);
+                        tap.see(bytes, &mut self.exchange);
                     }
                 }
                 // The server side of hyper does not ask again once the announced length has been sent, or trailers.

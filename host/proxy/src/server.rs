@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
 use watchgate_hooks::LiveHooks;
 use watchgate_mcp::Outcome;
 use watchgate_telemetry::{ServerMetrics, Telemetry};
@@ -24,6 +24,7 @@ use crate::operation::{Ending, OpenOperation};
 use crate::pending::{PendingOperations, SessionKey};
 use crate::rate::RateLimiter;
 use crate::retry_budget::RetryBudget;
+use crate::sessions::{Opening, Sessions};
 use crate::slots::{ClientStreams, Concurrency};
 use crate::tls::client::UpstreamTlsState;
 
@@ -46,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) concurrency: Concurrency,
     pub(crate) streams: ClientStreams,
     pub(crate) rate: Option<RateLimiter>,
+    /// Its legacy sessions, whatever configuration they were opened under.
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// The configuration as it is applied now; a reload swaps all of it.
@@ -93,6 +96,7 @@ impl Shared {
         let pending = PendingOperations::new(config.limits.pending_operations, config.timeouts.pending);
         let connections = ConnectionSlots::new(config.limits.connections);
         let plan = Plan::build(config, None, &telemetry, &ids)?;
+        plan.bound_sessions();
         let nowhere = Server::build(&ServerConfig::nowhere(), None, &telemetry, usize::MAX)?;
         Ok(Self {
             plan: ArcSwap::from_pointee(plan),
@@ -120,7 +124,25 @@ impl Shared {
     pub(crate) fn apply(&self, plan: Plan) {
         self.pending.set_bounds(plan.config.limits.pending_operations, plan.config.timeouts.pending);
         self.connections.set_limit(plan.config.limits.connections);
-        self.plan.store(Arc::new(plan));
+        plan.bound_sessions();
+        let plan = Arc::new(plan);
+        let before = self.plan.swap(plan.clone());
+        for gone in &before.servers {
+            match plan.servers.iter().find(|server| server.name == gone.name) {
+                None => self.telemetry.retire_server(&gone.name),
+                Some(server) => gone.retire_endpoints_missing_in(server),
+            }
+        }
+    }
+
+    /// Ends the sessions of which nothing was heard for too long.
+    pub(crate) fn end_idle_sessions(&self) {
+        let now = Instant::now();
+        for server in &self.plan.load().servers {
+            for ended in server.sessions.expire(now) {
+                server.metrics.session_ended(ended.duration);
+            }
+        }
     }
 
     /// The key of a session id.
@@ -145,23 +167,6 @@ impl Shared {
             if let Some(server) = plan.servers.iter().find(|server| server.id == session.server) {
                 let waited = operation.started.elapsed();
                 operation.finish(self, server, None, Ending::without_answer(Outcome::Aborted, None, waited));
-            }
-        }
-    }
-
-    /// Keeps pools and pending operations tidy until the streams are ended.
-    pub(crate) async fn housekeep(self: Arc<Self>) {
-        let mut phase = self.phase.subscribe();
-        loop {
-            for server in &self.plan.load().servers {
-                for endpoint in &server.endpoints {
-                    endpoint.sweep(&server.config);
-                }
-            }
-            self.abandon(self.pending.expire(Instant::now()));
-            let over = phase.wait_for(|phase| *phase == Phase::EndStreams);
-            if timeout(Duration::from_secs(1), over).await.is_ok() {
-                return;
             }
         }
     }
@@ -192,6 +197,13 @@ impl Plan {
             (_, kept) => kept,
         };
         Ok(Self { servers, guard: Guard::new(&config.guard), authenticator, config })
+    }
+
+    /// Lets the servers' sessions know their bounds.
+    fn bound_sessions(&self) {
+        for server in &self.servers {
+            server.sessions.set_bounds(self.config.limits.sessions, self.config.timeouts.session_idle);
+        }
     }
 
     /// Process-wide deadlines.
@@ -232,10 +244,44 @@ impl Server {
             retries: RetryBudget::new(config.retry.clone(), now),
             concurrency: Concurrency::new(config.limits.concurrency),
             streams: ClientStreams::new(config.limits.streams_per_client),
+            sessions: earlier.map_or_else(Arc::default, |earlier| earlier.sessions.clone()),
             rate: config.limits.rate.as_ref().map(|rate| RateLimiter::new(rate, now)),
             endpoints,
             config: config.clone(),
         })
+    }
+}
+
+impl Server {
+    /// The server answered in a session: it goes on, is new, or is over.
+    pub(crate) fn note_session(&self, key: SessionKey, method: &Method, status: StatusCode) {
+        let now = Instant::now();
+        if status == StatusCode::NOT_FOUND || (*method == Method::DELETE && status.is_success()) {
+            if let Some(duration) = self.sessions.ended(key, now) {
+                self.metrics.session_ended(duration);
+            }
+        } else if status.is_success()
+            && let Opening::New { forgotten } = self.sessions.opened(key, now)
+        {
+            self.metrics.session_opened();
+            if let Some(forgotten) = forgotten {
+                self.metrics.session_ended(forgotten.duration);
+            }
+        }
+    }
+
+    /// Whether session ids carry the tag of their endpoint.
+    pub(crate) fn tags_sessions(&self) -> bool {
+        self.endpoints.len() > 1
+    }
+
+    /// Ends the series of endpoints that a newer configuration of the server has not.
+    fn retire_endpoints_missing_in(&self, newer: &Self) {
+        for endpoint in &self.endpoints {
+            if !newer.endpoints.iter().any(|kept| kept.authority == endpoint.authority) {
+                endpoint.metrics.retire();
+            }
+        }
     }
 }
 

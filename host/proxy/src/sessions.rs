@@ -18,6 +18,18 @@ pub(crate) struct Sessions {
     inner: Mutex<Inner>,
 }
 
+/// What a session is to the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// It was there.
+    Known,
+    /// It is followed from now on.
+    New {
+        /// The session that had to be forgotten for it: the one not heard of for longest.
+        forgotten: Option<EndedSession>,
+    },
+}
+
 /// A session that is followed no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EndedSession {
@@ -48,6 +60,13 @@ struct Entry {
     newer: u32,
 }
 
+impl Default for Sessions {
+    /// Bounded by `set_bounds`.
+    fn default() -> Self {
+        Self::new(1, Duration::MAX)
+    }
+}
+
 impl Sessions {
     /// Follows at most `capacity` sessions (at least one), each until nothing was heard of it for `idle`.
     pub(crate) fn new(capacity: usize, idle: Duration) -> Self {
@@ -72,15 +91,15 @@ impl Sessions {
     }
 
     /// A server has opened a session, or has answered one that this process has not seen open: the gateway was started again, or another replica
-    /// let it in. Gives the session that had to be forgotten for it: the one not heard of for longest.
-    pub(crate) fn opened(&self, key: SessionKey, now: Instant) -> Option<EndedSession> {
+    /// let it in.
+    pub(crate) fn opened(&self, key: SessionKey, now: Instant) -> Opening {
         let mut inner = self.inner.lock();
         if inner.touch(key, now) {
-            return None;
+            return Opening::Known;
         }
         let forgotten = if inner.places.len() >= inner.capacity { inner.remove_oldest() } else { None };
         inner.insert(key, now);
-        forgotten
+        Opening::New { forgotten }
     }
 
     /// Something was heard of a session. One that is not known stays so: clients can name what they like.
@@ -219,7 +238,7 @@ mod tests {
     #[test]
     fn a_session_lasts_from_its_opening_to_its_end() {
         let (sessions, start) = (Sessions::new(10, IDLE), Instant::now());
-        assert_eq!(sessions.opened(key(1, 7), start), None);
+        assert_eq!(sessions.opened(key(1, 7), start), Opening::New { forgotten: None });
         sessions.touched(key(1, 7), start + seconds(5));
         assert_eq!((sessions.count(1), sessions.count(2)), (1, 0));
         assert_eq!(sessions.ended(key(2, 7), start), None);
@@ -257,7 +276,8 @@ mod tests {
         sessions.opened(key(1, 1), start);
         sessions.opened(key(2, 2), start);
         sessions.touched(key(1, 1), start + seconds(1));
-        assert_eq!(sessions.opened(key(1, 3), start + seconds(2)), Some(EndedSession { server: 2, duration: seconds(0) }));
+        let forgotten = Some(EndedSession { server: 2, duration: seconds(0) });
+        assert_eq!(sessions.opened(key(1, 3), start + seconds(2)), Opening::New { forgotten });
         assert_eq!((sessions.count(1), sessions.count(2)), (2, 0));
         sessions.set_bounds(1, IDLE);
         assert_eq!(sessions.expire(start + seconds(3)), [EndedSession { server: 1, duration: seconds(1) }]);
@@ -295,9 +315,9 @@ mod tests {
                 let key = key(server, hash);
                 match action {
                     0 => {
-                        let mut expected = None;
+                        let mut expected = Opening::Known;
                         if !plain.touch(key, now) {
-                            expected = (plain.0.len() >= capacity).then(|| plain.forget_oldest());
+                            expected = Opening::New { forgotten: (plain.0.len() >= capacity).then(|| plain.forget_oldest()) };
                             plain.0.push((key, now, now));
                         }
                         prop_assert_eq!(sessions.opened(key, now), expected);

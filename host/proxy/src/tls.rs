@@ -12,7 +12,7 @@ pub(crate) mod stream;
 mod authorities;
 mod certificate;
 mod files;
-mod reloaded;
+pub(crate) mod reloaded;
 
 #[cfg(test)]
 mod tests;

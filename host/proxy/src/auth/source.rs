@@ -127,8 +127,12 @@ impl Resource {
         };
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
         let host = authority.host();
+        // `http` has no port where there is none that it understands.
+        if authority.as_str().len() > host.len() && authority.port_u16().is_none() {
+            return Err(wrong());
+        }
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() || (authority.port().is_some() && authority.port_u16().is_none()) {
+        if host.is_empty() {
             return Err(wrong());
         }
         let tls = if is_tls { Some(tls(host).map_err(|reason| AuthError::Tls { url: url.to_owned(), reason })?) } else { None };
@@ -190,6 +194,8 @@ fn tls(host: &str) -> Result<(Arc<UpstreamTlsState>, ServerName<'static>), TlsEr
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
@@ -219,6 +225,49 @@ mod tests {
             "http://a b/",
         ] {
             check(wrong, None);
+        }
+    }
+
+    /// A certificate of the public authorities is wanted, unless the test adds its own.
+    #[tokio::test]
+    async fn https_is_verified() {
+        let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der());
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key.into())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // The first client turns away at the certificate.
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+                let _ = stream.shutdown().await;
+            }
+        };
+        let fetching = async {
+            let mut resource = Resource::new(&format!("https://localhost:{port}/keys")).unwrap();
+            let error = resource.get().await.unwrap_err();
+            assert!(matches!(error, LoadError::Io(_)), "{error}");
+
+            let folder = tempfile::tempdir().unwrap();
+            let ca = folder.path().join("ca.pem");
+            std::fs::write(&ca, issued.cert.pem()).unwrap();
+            let state = UpstreamTlsState::load(&UpstreamTls { ca: Some(ca), ..UpstreamTls::default() }, false).unwrap();
+            resource.tls.as_mut().unwrap().0 = state;
+            assert_eq!(resource.get().await.unwrap(), "{}");
+        };
+        tokio::select! {
+            () = fetching => {}
+            () = serving => {}
         }
     }
 }

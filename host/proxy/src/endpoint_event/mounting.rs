@@ -37,41 +37,34 @@ impl Mounting {
         Self { below: Some(Below { mount, seen, base: base(&server.path).to_owned(), exact: server.path.clone(), told }) }
     }
 
-    /// Whether clients use the server's own paths.
-    pub(crate) fn keeps_paths(&self) -> bool {
-        self.below.is_none()
+    /// The mount as clients see it, without `/` at its end; `None` where they use the server's own paths.
+    pub(crate) fn seen_mount(&self) -> Option<&str> {
+        self.below.as_ref().map(|below| below.seen.as_str())
     }
 
     /// The path to ask the server for, of a path that a client asked the gateway for. `None` when it is not below the mount, or leads out of it.
     pub(crate) fn to_server(&self, path: &str) -> Option<String> {
         match &self.below {
             None => Some(path.to_owned()),
-            Some(below) => below.reach(path.strip_prefix(&below.mount)?),
+            Some(below) => below.reach(path.strip_prefix(&*below.mount)?),
         }
-    }
-
-    /// What a client writes behind the mount for a path of the server: empty, or beginning with `/`. `None` when no path below the mount leads
-    /// there. Where paths are kept, the path itself.
-    pub(crate) fn behind_mount(&self, path: &str) -> Option<String> {
-        let Some(below) = &self.below else { return Some(path.to_owned()) };
-        let mut candidates = [
-            (path == below.exact).then_some(""),
-            path.starts_with(WELL_KNOWN).then_some(path),
-            path.strip_prefix(&*below.base),
-        ];
-        let leads_there = |rest: &&str| below.reach(rest).as_deref() == Some(path);
-        candidates.iter_mut().find_map(|rest| rest.take().filter(leads_there)).map(str::to_owned)
     }
 
     /// The path that a client uses for a path of the server; `None` when none leads there.
     pub(crate) fn to_client(&self, path: &str) -> Option<String> {
-        let rest = self.behind_mount(path)?;
-        Some(self.below.as_ref().map_or_else(|| rest.clone(), |below| format!("{}{rest}", below.seen)))
+        let Some(below) = &self.below else { return Some(path.to_owned()) };
+        let mut candidates =
+            [(path == below.exact).then_some(""), path.starts_with(WELL_KNOWN).then_some(path), path.strip_prefix(&*below.base)];
+        let leads_there = |rest: &&str| below.reach(rest).as_deref() == Some(path);
+        let rest = candidates.iter_mut().find_map(|rest| rest.take().filter(leads_there))?;
+        Some(format!("{}{rest}", below.seen))
     }
 
-    /// Whether a path that the server gave is the client's already, because the server was told of the mount.
-    pub(crate) fn is_told(&self, path: &str) -> bool {
-        self.below.as_ref().is_some_and(|below| below.told && behind(path, &below.mount).is_some())
+    /// The path that a client uses for a path that the server has put the mount before itself, because it was told of it.
+    pub(crate) fn told(&self, path: &str) -> Option<String> {
+        let below = self.below.as_ref().filter(|below| below.told)?;
+        let rest = path.strip_prefix(&*below.mount).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        Some(format!("{}{rest}", below.seen))
     }
 }
 
@@ -102,11 +95,6 @@ fn base(path: &str) -> &str {
         Some((folder, last)) if last.eq_ignore_ascii_case("sse") => folder,
         _ => path,
     }
-}
-
-/// The part of `path` behind a prefix of whole segments.
-fn behind<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
-    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// `.` and `..` with any dot written as `%2e`.
@@ -189,11 +177,9 @@ mod tests {
     #[test]
     fn a_public_url_can_have_more_before_the_mount() {
         let mut server = ServerConfig::new("weather", EndpointConfig::http([127, 0, 0, 1].into(), 1), "/mcp", Mount::Prefix);
-        for (url, expected) in [
-            ("https://gw.example", "/weather/x"),
-            ("https://gw.example/tools/weather/", "/tools/weather/x"),
-            ("https://gw.example/", "/x"),
-        ] {
+        for (url, expected) in
+            [("https://gw.example", "/weather/x"), ("https://gw.example/tools/weather/", "/tools/weather/x"), ("https://gw.example/", "/x")]
+        {
             server.public_url = Some(url.to_owned());
             assert_eq!(Mounting::of(&server).to_client("/mcp/x").as_deref(), Some(expected), "{url}");
         }

@@ -16,7 +16,8 @@ pub(super) struct Authorities {
 }
 
 impl Authorities {
-    /// Reads them. One that cannot be used is passed over with a warning, since bundles of old systems hold such; at least one must be good.
+    /// Reads them. One that cannot be used is passed over with a warning, since bundles of old systems hold such; at least one must be
+    /// good.
     pub(super) fn read(path: &Path) -> Result<Self, TlsError> {
         let certificates = certificates(path)?;
         let mut store = RootCertStore::empty();
@@ -45,8 +46,8 @@ impl Authorities {
     }
 }
 
-/// The authorities that this machine trusts, else those that Mozilla does. Read once: they come with the image or the system's packages, and
-/// parsing some 150 of them for each server and reload would show.
+/// The authorities that this machine trusts, else those that Mozilla does. Read once: they come with the image or the system's packages,
+/// and parsing some 150 of them for each server and reload would show.
 pub(super) fn public_authorities() -> Arc<RootCertStore> {
     static PUBLIC: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     PUBLIC

@@ -53,7 +53,7 @@ impl Identity {
         let now = SystemTime::now();
         let certificate = certificate.display();
         if self.not_after < now {
-            tracing::warn!(%certificate, "the certificate has expired, and peers will refuse it; renew it, the file is read again when it changes");
+            tracing::warn!(%certificate, "the certificate has expired and peers will refuse it; put a new one in its place");
         } else if self.not_before > now {
             tracing::warn!(%certificate, "the certificate is not valid yet, and peers will refuse it; look at the clocks");
         }

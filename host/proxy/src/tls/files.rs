@@ -1,8 +1,8 @@
 //! Reading small files that others replace, and noticing that they were.
 //!
-//! A file counts as changed by its identity, size and times, so that looking each second costs one `stat`. That follows symbolic links: a
-//! Kubernetes secret, whose files are reached through a link to a directory that is swapped, changes its identity. Times are only as fine as
-//! the kernel's clock tick, so a file that changed a moment ago is read once more.
+//! A file counts as changed by its identity, size and times, so that looking each second costs one `stat`. That follows symbolic links:
+//! a Kubernetes secret, whose files are reached through a link to a directory that is swapped, changes its identity. Times are only as
+//! fine as the kernel's clock tick, so a file that changed a moment ago is read once more.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};

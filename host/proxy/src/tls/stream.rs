@@ -15,8 +15,8 @@ pub(crate) type ClientStream = MaybeTls<server::TlsStream<TcpStream>>;
 /// A connection that was opened to a server.
 pub(crate) type UpstreamStream = MaybeTls<client::TlsStream<TcpStream>>;
 
-/// TCP alone, or TLS on it. The session of TLS, a kilobyte with its buffers apart, is boxed so that a cleartext connection is no larger than its
-/// socket; what it pays is one branch a call.
+/// TCP alone, or TLS on it. The session of TLS, a kilobyte with its buffers apart, is boxed so that a cleartext connection is hardly larger
+/// than its socket; what it pays is one branch a call.
 #[derive(Debug)]
 pub(crate) enum MaybeTls<T> {
     /// Cleartext.

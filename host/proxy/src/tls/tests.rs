@@ -143,8 +143,8 @@ async fn tcp_pair() -> (TcpStream, TcpStream) {
     (accepted.unwrap().0, opened.unwrap())
 }
 
-/// Opens a connection and talks on it; else what the server's and the client's end said of the handshake, or of the first bytes: with TLS 1.3 a
-/// client only then hears that it is refused.
+/// Opens a connection and talks on it; else what the server's and the client's end said of the handshake, or of the first bytes: with
+/// TLS 1.3 a client only then hears that it is refused.
 async fn open(server: &ServerTlsState, client: &UpstreamTlsState, host: &str) -> Result<Open, String> {
     let (accepted, opened) = tcp_pair().await;
     let name = client.server_name(host).map_err(|error| error.to_string())?;
@@ -182,7 +182,7 @@ fn year(year: i32) -> SystemTime {
 
 /// Puts a link in the place of another in one step, as the kubelet does.
 fn relink(target: &Path, link: &Path) {
-    let fresh = link.with_extension("new");
+    let fresh = link.with_file_name("fresh");
     std::os::unix::fs::symlink(target, &fresh).unwrap();
     fs::rename(&fresh, link).unwrap();
 }

@@ -13,7 +13,7 @@ use ring::signature::{
 use serde_json::{Value, json};
 
 /// `ring` makes no RSA keys, so this one comes from a file. It signs nothing but tokens of these tests.
-const RSA_KEY: &[u8] = include_bytes!("rsa-2048.pk8");
+const RSA_KEY: &[u8] = include_bytes!("rsa-2048.der");
 
 /// A key pair and the algorithm it signs with.
 pub(super) enum Key {
@@ -32,7 +32,7 @@ impl Key {
                 let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
                 Self::Ed(Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap())
             }
-            _ => Self::Rsa(Box::new(RsaKeyPair::from_pkcs8(RSA_KEY).unwrap()), algorithm),
+            _ => Self::Rsa(Box::new(RsaKeyPair::from_der(RSA_KEY).unwrap()), algorithm),
         }
     }
 

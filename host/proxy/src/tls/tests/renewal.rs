@@ -137,7 +137,7 @@ async fn sessions_are_resumed_across_a_renewal() {
     files.server(&authority.issue(&["localhost"]));
     assert_replaced(server.refresh());
     assert!(open(&server, &client, "localhost").await.unwrap().is_resumed());
-    // The same files loaded anew, as when a listener is set up again: its tickets are its own, and the client falls back to a full handshake.
+    // The same files loaded anew, as when a listener is set up again: its tickets are its own, and clients fall back to a full handshake.
     let server = load(&ServerTls { certificate: files.path("server.pem"), key: files.path("server.key"), client_ca: None });
     assert!(!open(&server, &client, "localhost").await.unwrap().is_resumed());
 }

@@ -1,0 +1,122 @@
+//! The body of a server's answer as the steps of relaying see it: decoded where it must be read, and with the endpoint event of HTTP+SSE put
+//! right where its server is mounted.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+
+use crate::decode::{DecodeError, Decoder};
+use crate::endpoint_event::EndpointRewrite;
+use crate::upstream_body::UpstreamBody;
+
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// The connection did.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// Its content coding cannot be undone.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+}
+
+/// An answer's body on its way to the client.
+pub(crate) struct Source {
+    upstream: UpstreamBody,
+    filters: Option<Box<Filters>>,
+}
+
+/// What most answers do without.
+#[derive(Default)]
+struct Filters {
+    decoder: Option<Decoder>,
+    endpoint: Option<EndpointRewrite>,
+    /// The server's last byte went through.
+    ended: bool,
+}
+
+impl Source {
+    /// As the server sends it.
+    pub(crate) fn new(upstream: UpstreamBody) -> Self {
+        Self { upstream, filters: None }
+    }
+
+    /// Decoded.
+    pub(crate) fn decode(&mut self, decoder: Decoder) {
+        self.filters.get_or_insert_default().decoder = Some(decoder);
+    }
+
+    /// With the endpoint event rewritten.
+    pub(crate) fn rewrite_endpoint(&mut self, rewrite: EndpointRewrite) {
+        self.filters.get_or_insert_default().endpoint = Some(rewrite);
+    }
+
+    /// The next frame. At the end the connection has gone back to the pool, if it can be used again.
+    pub(crate) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
+        let Some(filters) = &mut self.filters else {
+            return self.upstream.poll_frame(context).map_err(SourceError::Http);
+        };
+        loop {
+            if filters.ended {
+                return Poll::Ready(None);
+            }
+            let frame = match ready!(self.upstream.poll_frame(context)) {
+                Some(frame) => frame?,
+                None => {
+                    let last = filters.finish()?;
+                    return Poll::Ready((!last.is_empty()).then(|| Ok(Frame::data(last))));
+                }
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let data = filters.pass(data)?;
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+    }
+
+    /// Whether nothing more comes.
+    pub(crate) fn is_end(&self) -> bool {
+        match &self.filters {
+            None => self.upstream.is_end(),
+            Some(filters) => filters.ended,
+        }
+    }
+
+    /// What is known of the length that is left.
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        if self.filters.is_some() { SizeHint::default() } else { self.upstream.size_hint() }
+    }
+
+    /// Gives the connection back.
+    pub(crate) fn release(&mut self) {
+        self.upstream.release();
+    }
+}
+
+impl Filters {
+    fn pass(&mut self, data: Bytes) -> Result<Bytes, DecodeError> {
+        let data = match &mut self.decoder {
+            Some(decoder) => decoder.push(&data)?,
+            None => data,
+        };
+        Ok(match &mut self.endpoint {
+            Some(rewrite) => rewrite.feed(data),
+            None => data,
+        })
+    }
+
+    /// What was held back.
+    fn finish(&mut self) -> Result<Bytes, DecodeError> {
+        self.ended = true;
+        if let Some(decoder) = &mut self.decoder {
+            decoder.finish()?;
+        }
+        Ok(self.endpoint.as_mut().map(EndpointRewrite::finish).unwrap_or_default())
+    }
+}
