@@ -186,6 +186,14 @@ impl Connection {
         Ok(())
     }
 
+    /// Waits for the next byte and leaves it where it is; false when the peer closes instead.
+    ///
+    /// # Errors
+    /// When neither happens within [`DEADLINE`], or the connection breaks.
+    pub fn has_more(&mut self) -> io::Result<bool> {
+        Ok(!self.buffer.is_empty() || self.fill(DEADLINE)? > 0)
+    }
+
     /// Reads the next head; `None` when the peer closed before its first byte.
     ///
     /// # Errors

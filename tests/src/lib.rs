@@ -11,12 +11,18 @@ pub mod observation;
 pub mod peers;
 pub mod plugins;
 pub mod process;
+pub mod random;
+pub mod raw;
+pub mod scripted_socket;
 pub mod upstream;
+pub mod vitals;
 pub mod wait;
 
 pub use gateway::{Gateway, GatewayOptions};
 pub use http1::{Connection, Head, Reply};
 pub use leak::leaked;
 pub use plugins::PluginFolder;
+pub use random::Random;
+pub use scripted_socket::ScriptedSocket;
 pub use upstream::{Exchange, Received, Scripted};
 pub use wait::{DEADLINE, Gate, wait_until};

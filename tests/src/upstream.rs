@@ -40,6 +40,7 @@ struct Shared {
     answers_probes: bool,
     stopping: AtomicBool,
     connections: AtomicUsize,
+    open: AtomicUsize,
     requests: Mutex<Vec<Received>>,
 }
 
@@ -104,6 +105,11 @@ impl Scripted {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
+    /// How many connections are open now.
+    pub fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
     /// The requests so far, in the order in which they were complete.
     pub fn requests(&self) -> Vec<Received> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -132,7 +138,20 @@ where
         let Ok(connection) = stream.and_then(Connection::new) else { continue };
         let (shared, answer) = (Arc::clone(shared), Arc::clone(answer));
         // Not joined: an idle kept-alive connection ends when its client does.
-        std::thread::spawn(move || serve(connection, &shared, &*answer));
+        shared.open.fetch_add(1, Ordering::SeqCst);
+        std::thread::spawn(move || {
+            let _open = Open(&shared);
+            serve(connection, &shared, &*answer);
+        });
+    }
+}
+
+/// Stands for an open connection, however its thread ends.
+struct Open<'a>(&'a Shared);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
