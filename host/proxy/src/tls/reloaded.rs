@@ -80,5 +80,5 @@ impl<T> Reloaded<T> {
 
 /// Looks at every one, also after the first that changed: each remembers how it looked.
 fn look_at_all(files: &mut [WatchedFile], now: SystemTime) -> bool {
-    files.iter_mut().any(|file| file.look(now))
+    files.iter_mut().fold(false, |changed, file| file.look(now) | changed)
 }
