@@ -124,18 +124,6 @@ impl Authenticator {
     }
 }
 
-impl Verdict {
-    /// The value of the label `result`.
-    pub(crate) fn as_str(&self) -> &'static str {
-        match self {
-            Self::Known(_) => "ok",
-            Self::Missing => "missing",
-            Self::Invalid => "invalid",
-            Self::Expired => "expired",
-        }
-    }
-}
-
 /// `WWW-Authenticate` for a refusal (RFC 6750, 3): an error is named only where something was given.
 pub(crate) fn challenge(verdict: &Verdict) -> HeaderValue {
     HeaderValue::from_static(match verdict {

@@ -44,7 +44,7 @@ async fn becomes(authenticator: &Authenticator, token: &str, expected: Verdict) 
     tokio::time::timeout(Duration::from_secs(30), asking).await.unwrap();
 }
 
-/// Waits until so many more loads have begun and ended that all of one began after this call.
+/// Waits for two loads to end: the second of them began after this call.
 async fn loaded(authenticator: &Authenticator) {
     let mut loads = authenticator.jwt.as_ref().unwrap().jwks.loads();
     for _ in 0..2 {
