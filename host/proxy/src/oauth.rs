@@ -7,7 +7,7 @@
 mod challenge;
 #[cfg(test)]
 mod tests;
-pub(crate) mod well_known;
+mod well_known;
 
 use std::borrow::Cow;
 
@@ -15,6 +15,7 @@ use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, StatusCode, Uri};
 use watchgate_mcp::json::{decode, escape_into, locate, splice};
 
+pub(crate) use self::well_known::find as well_known;
 use crate::endpoint_event::mounting::Mounting;
 use crate::endpoint_event::reference::{Reference, same_authority};
 use crate::headers::{Content, content};
