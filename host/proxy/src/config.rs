@@ -432,7 +432,8 @@ pub struct RetryConfig {
 
 impl Default for RetryConfig {
     fn default() -> Self {
-        Self { max: 2, budget: 0.2, min_per_second: 3 }
+        // More than the failures after which an endpoint is passed over: where there is little traffic, one that goes away costs no call.
+        Self { max: 2, budget: 0.2, min_per_second: 10 }
     }
 }
 
