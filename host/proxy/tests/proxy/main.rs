@@ -1,8 +1,10 @@
-//! The proxy with hand-written redaction policies: the table of denials, redaction of documents and events, and policies
-//! that come while a stream is open. No wasmtime here.
+//! The whole proxy in this process, between scripted servers and real clients: redaction policies written by hand, many endpoints of a server,
+//! limits, breakers, sessions, HTTP/2, TLS, compression, reload and drain. No wasmtime here.
 
 #![allow(clippy::unwrap_used)]
 
+mod balancing;
 mod denials;
+mod policy;
 mod redaction;
 mod rig;

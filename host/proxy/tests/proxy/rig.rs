@@ -1,145 +1,221 @@
-//! A proxy in this process, with policies written by hand, in front of a scripted server.
+//! A proxy in this process, in front of scripted servers, and clients of it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as Reserved};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use watchgate_hooks::{
-    BoxFuture, ChainedPolicy, Edit, FailureReason, HookFailure, HookSet, Interest, LiveHooks, Message, RedactionChain, RedactionPolicy,
-    Reply, Verdict,
-};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use watchgate_hooks::{HookSet, LiveHooks};
 use watchgate_proxy::{
-    ClientAddresses, EndpointConfig, GuardConfig, Limits, ListenerConfig, Mount, Proxy, ProxyConfig, ServerConfig, ServerLimits, Timeouts,
+    ClientAddresses, EndpointConfig, GuardConfig, Limits, ListenerConfig, Mount, Proxy, ProxyConfig, ProxyControl, ServerConfig,
+    ServerLimits, ServerTls, Timeouts,
 };
 use watchgate_telemetry::{AccessLogTarget, Telemetry, TelemetryConfig};
-use watchgate_tests::Connection;
-use watchgate_tests::http1::{MCP_POST, Reply as HttpReply, request};
+use watchgate_tests::http1::{MCP_POST, Reply, request};
+use watchgate_tests::metrics::Metrics;
+use watchgate_tests::{Connection, wait_until};
 
-type Judge = Box<dyn Fn(&Message) -> Result<Reply, HookFailure> + Send + Sync>;
+/// A call that most tests send.
+pub const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
 
-/// A policy that is a closure.
-struct Policy {
-    interest: Interest,
-    judge: Judge,
+/// What most servers answer to it.
+pub const RESULT: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#;
+
+/// A server called `only` at these addresses, which gets every path.
+pub fn server(addresses: &[SocketAddr]) -> ServerConfig {
+    named("only", Mount::Root, addresses)
 }
 
-impl RedactionPolicy for Policy {
-    fn name(&self) -> &str {
-        "hand"
-    }
+/// A server at these addresses. Its endpoints get their full share at once: how that begins is tested beside the balancer.
+pub fn named(name: &str, mount: Mount, addresses: &[SocketAddr]) -> ServerConfig {
+    let endpoints: Vec<EndpointConfig> = addresses.iter().map(|address| EndpointConfig::http(address.ip(), address.port())).collect();
+    let mut server = ServerConfig::new(name, endpoints[0].clone(), "", mount);
+    server.endpoints = endpoints;
+    server.slow_start = std::time::Duration::ZERO;
+    server
+}
 
-    fn interest(&self) -> &Interest {
-        &self.interest
-    }
-
-    fn redact(&self, message: Message) -> BoxFuture<'_, Result<Reply, HookFailure>> {
-        let reply = (self.judge)(&message);
-        Box::pin(async move { reply })
+/// These servers and otherwise every default; no policy is expected.
+pub fn config(servers: Vec<ServerConfig>) -> ProxyConfig {
+    ProxyConfig {
+        servers,
+        timeouts: Timeouts::default(),
+        limits: Limits::default(),
+        clients: ClientAddresses::default(),
+        guard: GuardConfig::OPEN,
+        auth: None,
+        expects_policies: false,
     }
 }
 
-/// Denies messages whose body holds `DENY`, fails on `FAIL`, and writes `***` over each `SECRET` by replacing the body.
-pub fn judge(message: &Message) -> Result<Reply, HookFailure> {
-    let text = String::from_utf8_lossy(&message.body).into_owned();
-    if text.contains("FAIL") {
-        return Err(HookFailure::new(FailureReason::Trap, "as asked"));
-    }
-    if text.contains("DENY") {
-        return Ok(Reply { verdict: Verdict::Deny("as asked".into()), edits: Vec::new() });
-    }
-    let edits = if text.contains("SECRET") { vec![Edit::SetBody(text.replace("SECRET", "***").into())] } else { Vec::new() };
-    Ok(Reply { verdict: Verdict::Pass, edits })
+/// How a proxy is run, besides its configuration.
+#[derive(Default)]
+pub struct Conditions {
+    /// Nothing is done beside traffic: no probes, no sweeping.
+    pub without_housekeeping: bool,
+    /// Where access lines go.
+    pub access_log: Option<PathBuf>,
 }
 
-/// A running proxy; dropping it ends it.
+/// A running proxy with one cleartext listener; dropping it ends it.
 pub struct Rig {
     pub address: SocketAddr,
     pub live: Arc<LiveHooks>,
     pub telemetry: Arc<Telemetry>,
-    end: Option<oneshot::Sender<()>>,
-    runtime: Option<tokio::runtime::Runtime>,
+    pub control: Arc<ProxyControl>,
+    proxy: Option<Proxy>,
+    runtime: Option<Runtime>,
 }
 
 impl Rig {
-    /// In front of one server, with [`judge`] live.
+    /// With this configuration.
+    pub fn new(config: ProxyConfig) -> Self {
+        Self::under(Conditions::default(), config)
+    }
+
+    /// In front of one server, with the policy of `policy.rs` live.
     pub fn before(url: &str) -> Self {
         let rig = Self::bare(url);
         rig.go_live();
         rig
     }
 
-    /// In front of one server, without policies, with a cap of 64 KiB on messages.
+    /// In front of one server, with policies expected and none live, and a cap of 64 KiB on messages.
     pub fn bare(url: &str) -> Self {
-        let authority = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
-        let (host, port) = authority.rsplit_once(':').unwrap();
-        let endpoint = EndpointConfig { host: host.into(), port: port.parse().unwrap(), authority: authority.clone(), tls: false };
-        let mut server = ServerConfig::new("only", endpoint, "", Mount::Root);
+        let mut server = server(&[url.strip_prefix("http://").unwrap().parse().unwrap()]);
         server.limits = ServerLimits { message: 64 << 10, ..ServerLimits::default() };
+        Self::new(ProxyConfig { expects_policies: true, ..config(vec![server]) })
+    }
+
+    /// With this configuration, under these conditions.
+    pub fn under(conditions: Conditions, config: ProxyConfig) -> Self {
         let telemetry = Telemetry::new(TelemetryConfig {
-            access_log: AccessLogTarget::Off,
+            access_log: conditions.access_log.map_or(AccessLogTarget::Off, AccessLogTarget::File),
             operation_buckets: Vec::new(),
-            servers: vec!["only".into()],
+            servers: config.servers.iter().map(|server| server.name.clone()).collect(),
         })
         .unwrap();
         let live = Arc::new(LiveHooks::new(HookSet::empty()));
-        let config = ProxyConfig {
-            servers: vec![server],
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            clients: ClientAddresses::default(),
-            guard: GuardConfig::OPEN,
-            auth: None,
-            expects_policies: true,
-        };
-        let proxy = Proxy::new(config, live.clone(), telemetry.clone()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (end, ended) = oneshot::channel::<()>();
-        let control = proxy.control();
-        let settings = ListenerConfig { address: address.to_string(), tls: None, http2: true };
         let inside = runtime.enter();
-        control.listen(control.prepare_listener(&settings).unwrap(), listener);
-        proxy.start_housekeeping();
+        let proxy = Proxy::new(config, live.clone(), telemetry.clone()).unwrap();
+        if !conditions.without_housekeeping {
+            proxy.start_housekeeping();
+        }
         drop(inside);
-        runtime.spawn(async move {
-            let _ = ended.await;
-            proxy.drain().await;
-        });
-        Self { address, live, telemetry, end: Some(end), runtime: Some(runtime) }
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut rig = Self { address: nowhere, live, telemetry, control: proxy.control(), proxy: Some(proxy), runtime: Some(runtime) };
+        rig.address = rig.listen(None, true);
+        rig
     }
 
-    /// Makes [`judge`] live.
-    pub fn go_live(&self) {
-        let policy = Arc::new(Policy { interest: Interest::default(), judge: Box::new(judge) });
-        let chained = ChainedPolicy { policy, order: 0, handles: self.telemetry.plugin("hand") };
-        self.live.swap(HookSet { redaction: RedactionChain::new(vec![chained]), ..HookSet::empty() });
+    /// Opens another listener.
+    pub fn listen(&self, tls: Option<ServerTls>, http2: bool) -> SocketAddr {
+        let socket = Reserved::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _inside = self.runtime().enter();
+        let settings = ListenerConfig { address: address.to_string(), tls, http2 };
+        self.control.listen(self.control.prepare_listener(&settings).unwrap(), TcpListener::from_std(socket).unwrap());
+        address
+    }
+
+    /// Puts another configuration into force.
+    pub fn apply(&self, config: ProxyConfig) {
+        let _inside = self.runtime().enter();
+        self.control.apply(self.control.prepare(config).unwrap());
+    }
+
+    /// Where the proxy's tasks run; clients that are asynchronous run there too.
+    pub fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().unwrap()
+    }
+
+    /// Begins to drain; the handle ends when that is over.
+    pub fn drain(&mut self) -> JoinHandle<()> {
+        let proxy = self.proxy.take().unwrap();
+        self.runtime().spawn(proxy.drain())
+    }
+
+    /// One POST of [`CALL`].
+    pub fn call(&self) -> Reply {
+        self.post(CALL)
     }
 
     /// One POST.
-    pub fn post(&self, body: &str) -> HttpReply {
+    pub fn post(&self, body: &str) -> Reply {
         self.post_with(&[], body)
     }
 
     /// One POST with more headers.
-    pub fn post_with(&self, headers: &[(&str, &str)], body: &str) -> HttpReply {
-        let mut connection = self.open(headers, body);
-        connection.reply().unwrap()
+    pub fn post_with(&self, headers: &[(&str, &str)], body: &str) -> Reply {
+        self.open(headers, body).reply().unwrap()
     }
 
     /// A POST whose answer is read by the caller.
     pub fn open(&self, headers: &[(&str, &str)], body: &str) -> Connection {
-        let mut connection = Connection::open(self.address).unwrap();
-        let headers: Vec<(&str, &str)> = MCP_POST.iter().copied().chain(headers.iter().copied()).collect();
-        connection.send(&request("POST", "/mcp", &headers, body.as_bytes())).unwrap();
+        let mut connection = self.connect();
+        connection.send(&post(headers, body)).unwrap();
         connection
     }
+
+    /// One request of any method, without a body.
+    pub fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut connection = self.connect();
+        connection.send(&request(method, target, headers, b"")).unwrap();
+        connection.reply().unwrap()
+    }
+
+    /// A connection on which nothing was asked yet.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.address).unwrap()
+    }
+
+    /// What a scrape shows now.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::parse(&self.telemetry.render_prometheus())
+    }
+
+    /// Waits until a metric has this value; 0 is also one that is not shown.
+    #[track_caller]
+    pub fn wait_for(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
+        let mut last = f64::NAN;
+        let look = || {
+            last = self.metrics().metric(name, labels);
+            (last == expected).then_some(())
+        };
+        let found = watchgate_tests::wait::wait_for(watchgate_tests::DEADLINE, look);
+        assert!(found.is_some(), "{name}{labels:?} is {last}, not {expected}");
+    }
+}
+
+/// The bytes of a POST.
+pub fn post(headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    let headers: Vec<(&str, &str)> = MCP_POST.iter().copied().chain(headers.iter().copied()).collect();
+    request("POST", "/mcp", &headers, body.as_bytes())
+}
+
+/// Waits until a drain is over.
+#[track_caller]
+pub fn wait_for_drain(draining: &JoinHandle<()>) {
+    wait_until("the proxy has drained", || draining.is_finished().then_some(()));
+}
+
+/// An answer of the gateway's own: its status, and the JSON-RPC error in it for the id of [`CALL`].
+#[track_caller]
+pub fn check_fault(reply: &Reply, status: u16, code: i64, reason: &str) {
+    let body = reply.json().unwrap();
+    let said = (reply.status(), body["error"]["code"].as_i64(), body["error"]["data"]["reason"].as_str());
+    assert_eq!(said, (status, Some(code), Some(reason)), "{}", reply.text());
+    assert_eq!(body["id"], 7, "{body}");
+    assert_eq!(body["error"]["data"]["source"], "watchgate");
+    assert!(body["error"]["data"]["error_id"].is_string());
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        drop(self.end.take());
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
