@@ -71,11 +71,6 @@ impl Balancer {
             .or_else(|| self.choose_among(usable, now, &mut random))
     }
 
-    /// Counts an exchange with an endpoint until the guard is dropped.
-    pub(crate) fn begin(&self, index: usize) -> Outstanding {
-        self.endpoints[index].begin()
-    }
-
     /// An exchange with an endpoint went well.
     pub(crate) fn note_success(&self, index: usize) {
         self.endpoints[index].note_success();
@@ -84,7 +79,8 @@ impl Balancer {
     /// An exchange with an endpoint failed, or no connection could be opened. Says for how long it is ejected, if that was one too many.
     pub(crate) fn note_failure(&self, index: usize, now: Instant) -> Option<Duration> {
         let endpoint = &self.endpoints[index];
-        if endpoint.note_failure() < self.ejection.consecutive_failures {
+        // What began before it was ejected is not held against it once it is back.
+        if endpoint.is_ejected(now) || endpoint.note_failure() < self.ejection.consecutive_failures {
             return None;
         }
         let _one_at_a_time = self.ejecting.lock();

@@ -238,7 +238,6 @@ impl Breaker {
         if self.word.load(Relaxed) != ticket.0 {
             return None;
         }
-        opened.failed_trials = 0;
         self.open(&mut opened, now);
         Some(BreakerState::Open)
     }
@@ -318,6 +317,7 @@ impl Gate {
 
 impl Admitted {
     /// Whether others wait for its end.
+    #[cfg(test)]
     pub(crate) fn is_trial(&self) -> bool {
         matches!(self.admission, Admission::Trial(_))
     }

@@ -85,30 +85,29 @@ impl RateLimiter {
         if wait > 0 {
             return Err(Duration::from_nanos(wait));
         }
-        shard.insert(client, full_at.saturating_add(self.interval), now);
+        shard.insert(client, full_at.saturating_add(self.interval));
         Ok(())
     }
 
     /// Clients that are remembered.
+    #[cfg(test)]
     pub(crate) fn clients(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().full_at.len()).sum()
     }
 }
 
 impl Shard {
-    fn insert(&mut self, client: u64, full_at: u64, now: u64) {
+    fn insert(&mut self, client: u64, full_at: u64) {
         if self.full_at.len() >= self.capacity && !self.full_at.contains_key(&client) {
-            self.make_room(now);
+            self.make_room();
         }
         self.full_at.insert(client, full_at);
     }
 
-    /// Drops the buckets that are full, which changes nothing, and then those nearest to it until an eighth is free: so a flood of new
-    /// clients pays for a scan only once in a while, and the heaviest users are forgotten last.
-    fn make_room(&mut self, now: u64) {
-        self.full_at.retain(|_, full_at| *full_at > now);
-        let keep = self.capacity - self.capacity.div_ceil(8);
-        let Some(surplus) = self.full_at.len().checked_sub(keep).filter(|surplus| *surplus > 0) else { return };
+    /// Drops an eighth of the buckets: those that have been full for longest, which changes nothing for their clients, and then those nearest
+    /// to it. So a flood of new clients pays for a scan only once in a while, and the heaviest users are forgotten last.
+    fn make_room(&mut self) {
+        let surplus = self.capacity.div_ceil(8);
         let mut order: Vec<u64> = self.full_at.values().copied().collect();
         let (_, last_to_go, _) = order.select_nth_unstable(surplus - 1);
         let last_to_go = *last_to_go;
@@ -245,7 +244,7 @@ mod tests {
         let start = Instant::now();
         let mut shard = Shard { capacity: 100, ..Shard::default() };
         for client in 0..1000 {
-            shard.insert(client, 7, 0);
+            shard.insert(client, 7);
             assert!(shard.full_at.len() <= 100 && shard.full_at.contains_key(&client));
         }
         let smallest = RateLimiter::bounded(&limit(1.0, 1), start, 0);

@@ -59,6 +59,7 @@ impl Concurrency {
     }
 
     /// Places taken; 0 without a limit.
+    #[cfg(test)]
     pub(crate) fn taken(&self) -> u32 {
         self.places.as_ref().map_or(0, |places| places.taken.load(Relaxed))
     }
@@ -99,6 +100,7 @@ impl ClientStreams {
     }
 
     /// Clients with a stream that is counted.
+    #[cfg(test)]
     pub(crate) fn clients(&self) -> usize {
         self.clients.as_ref().map_or(0, |clients| clients.streams.lock().len())
     }

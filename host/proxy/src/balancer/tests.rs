@@ -46,6 +46,10 @@ impl Scene {
         self.balancer.choose(self.now, |bound| self.dice.below(bound), exclude, |index| !refused.contains(&index))
     }
 
+    fn begin(&self, index: usize) -> Outstanding {
+        self.balancer.endpoints[index].begin()
+    }
+
     /// Fails often enough to be ejected.
     fn fail(&self, index: usize) -> Option<Duration> {
         assert_eq!(self.balancer.note_failure(index, self.now), None);
@@ -88,9 +92,9 @@ fn one_endpoint_needs_no_dice() {
 #[test]
 fn the_less_loaded_of_two_is_taken() {
     let mut scene = Scene::new(2, 0.5);
-    let busy = scene.balancer.begin(0);
+    let busy = scene.begin(0);
     scene.check(&[], &[], &[1]);
-    let more = [scene.balancer.begin(1), scene.balancer.begin(1)];
+    let more = [scene.begin(1), scene.begin(1)];
     scene.check(&[], &[], &[0]);
     drop((busy, more));
     scene.check(&[], &[], &[0, 1]);
@@ -123,7 +127,6 @@ fn failures_in_a_row_eject_and_each_time_for_longer() {
         for _ in 0..10 {
             assert_eq!(scene.balancer.note_failure(0, scene.now), None);
         }
-        scene.balancer.note_success(0);
         scene.wait(BASE * times - Duration::from_nanos(1));
         assert_eq!(scene.balancer.ejected(scene.now), 1);
         scene.wait(Duration::from_nanos(1));
@@ -177,6 +180,11 @@ fn a_smaller_set_lets_the_surplus_back() {
     assert_eq!(smaller.ejected(scene.now), 1);
     let last = Balancer::new(vec![smaller.endpoints[1].clone()], smaller.ejection.clone(), SLOW_START, scene.now);
     assert_eq!(last.ejected(scene.now), 0);
+    // The failures of the one that was let back are forgiven.
+    for up in [false, true] {
+        assert!(smaller.note_probe(0, up, scene.now));
+    }
+    assert_eq!(smaller.ejected(scene.now), 0);
 }
 
 #[test]
@@ -236,14 +244,14 @@ fn slow_start_gives_a_share_that_grows() {
 fn load_decides_among_those_in_slow_start_too() {
     let mut scene = Scene::new(2, 0.5);
     // Both are as new: nothing but load counts.
-    let busy = scene.balancer.begin(0);
+    let busy = scene.begin(0);
     scene.check(&[], &[], &[1]);
     drop(busy);
     scene.wait(SLOW_START);
     assert!(scene.fail(0).is_some());
     scene.wait(BASE + SLOW_START / 5);
     // At a fifth of its share it is as loaded as one with five times as many under way.
-    let _busy: Vec<_> = (0..4).map(|_| scene.balancer.begin(1)).collect();
+    let _busy: Vec<_> = (0..4).map(|_| scene.begin(1)).collect();
     let share = scene.idle_shares(60_000)[0];
     assert!((share - 0.5).abs() < 0.01, "{share}");
 }
@@ -264,7 +272,7 @@ fn under_load_the_slow_get_less_and_the_equal_the_same() {
             served[index] += 1;
         }
         let index = scene.choose(&[], &[]).unwrap();
-        under_way[index].push(scene.balancer.begin(index));
+        under_way[index].push(scene.begin(index));
         most = most.max(under_way[index].len());
         let work = 50 + scene.dice.below(100);
         ends.push(std::cmp::Reverse((time + if index == 3 { 4 * work } else { work }, index)));
@@ -330,6 +338,28 @@ proptest! {
 }
 
 #[test]
+fn threads_that_fail_at_once_do_not_share_the_last_place() {
+    let now = Instant::now();
+    let barrier = std::sync::Barrier::new(4);
+    let config = EjectionConfig { consecutive_failures: 1, base: BASE, max_share: 0.5 };
+    let balancers: Vec<_> = (0..2_000)
+        .map(|_| Balancer::new((0..4).map(|_| Arc::new(EndpointHealth::new(now))).collect(), config.clone(), SLOW_START, now))
+        .collect();
+    std::thread::scope(|scope| {
+        for index in 0..4 {
+            let (balancers, barrier) = (&balancers, &barrier);
+            scope.spawn(move || {
+                for balancer in balancers {
+                    barrier.wait();
+                    balancer.note_failure(index, now);
+                }
+            });
+        }
+    });
+    assert!(balancers.iter().all(|balancer| balancer.ejected(now) == 2));
+}
+
+#[test]
 fn threads_leave_nothing_outstanding_and_never_eject_too_many() {
     let scene = Scene::new(4, 0.5);
     let (balancer, now) = (&scene.balancer, scene.now);
@@ -340,7 +370,7 @@ fn threads_leave_nothing_outstanding_and_never_eject_too_many() {
                 for round in 0..20_000_u64 {
                     let now = now + Duration::from_millis(round * 10);
                     let index = balancer.choose(now, |bound| dice.below(bound), &[], |_| true).unwrap();
-                    let _under_way = balancer.begin(index);
+                    let _under_way = balancer.endpoints[index].begin();
                     assert!((1..=4).contains(&balancer.endpoints[index].outstanding()));
                     match dice.below(4) {
                         0 => balancer.note_success(index),

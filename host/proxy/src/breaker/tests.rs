@@ -190,6 +190,10 @@ fn exchanges_from_before_it_opened_change_nothing_after() {
     for admission in &early[11..] {
         assert_eq!(scene.breaker.note(scene.now, *admission, Attempt::ConnectFailed), None);
     }
+    // Nor are they held against it with what it does now: neither these nor those that opened it.
+    for _ in 0..4 {
+        assert_eq!(scene.attempt(Attempt::ConnectFailed), None);
+    }
     scene.check(BreakerState::Closed);
 }
 
