@@ -155,7 +155,7 @@ mod tests {
             window.add(start, if round % 4 == 0 { BAD } else { GOOD });
         }
         let Counts { all, marked } = window.counts(start);
-        assert!(all >= FULL / 2 && all < FULL, "{all}");
+        assert!((FULL / 2..FULL).contains(&all), "{all}");
         assert!((marked * 4).abs_diff(all) < 16, "{marked} of {all}");
         check(&window, start + Duration::from_secs(40_000_000), 0, 0);
     }
