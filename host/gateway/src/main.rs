@@ -4,7 +4,7 @@ mod cli;
 mod commands;
 mod complaint;
 mod file;
-mod rules;
+mod guard_defaults;
 mod run;
 mod server_url;
 mod settings;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let settings = match settings::load(&arguments) {
+    let settings = match settings::load(&arguments).settings {
         Ok(settings) => settings,
         Err(complaints) => {
             for complaint in complaints {

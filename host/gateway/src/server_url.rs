@@ -1,6 +1,7 @@
-//! `[NAME=]URL` and `url = "..."`: where a server is. Pure.
+//! `[NAME=]URL`, `url = "..."` and other URLs of the configuration. Pure.
 
 use http::Uri;
+use http::uri::Authority;
 use watchgate_proxy::{EndpointConfig, Mount, ServerConfig};
 
 /// The name in labels of a server that was given none.
@@ -18,26 +19,33 @@ pub fn parse_flag(value: &str) -> Result<ServerConfig, String> {
     }
 }
 
+/// Reads the URL under which clients know a server; without a slash at its end.
+///
+/// # Errors
+/// A sentence that completes "VALUE ...".
+pub fn public(url: &str) -> Result<String, String> {
+    checked(url).map(|_| url.trim_end_matches('/').to_owned())
+}
+
+/// Reads the URL of something that the gateway fetches.
+///
+/// # Errors
+/// A sentence that completes "VALUE ...".
+pub fn fetched(url: &str) -> Result<String, String> {
+    let uri: Uri = url.parse().map_err(|_| format!("is not a URL such as https://issuer.example.com/jwks: \"{url}\""))?;
+    authority(&uri, url)?;
+    Ok(url.to_owned())
+}
+
 /// Reads a server's URL.
 ///
 /// # Errors
 /// A sentence that completes "VALUE ...".
 pub fn parse(name: &str, url: &str, mount: Mount) -> Result<ServerConfig, String> {
     check_name(name)?;
-    let uri: Uri = url.parse().map_err(|_| format!("is not a URL such as http://127.0.0.1:3001/mcp: \"{url}\""))?;
-    let tls = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err(format!("must begin with http:// or https://: \"{url}\"")),
-    };
-    let authority = uri.authority().ok_or_else(|| format!("names no host: \"{url}\""))?;
-    if authority.as_str().contains('@') {
-        return Err("must not hold credentials; clients send their own".to_owned());
-    }
-    if uri.query().is_some() {
-        return Err("must not have a query".to_owned());
-    }
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| format!("names no host: \"{url}\""))?;
+    let (uri, tls) = checked(url)?;
+    let authority = authority(&uri, url)?;
+    let host = uri.host().unwrap_or_default();
     let endpoint = EndpointConfig {
         authority: authority.as_str().to_owned(),
         host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
@@ -47,6 +55,29 @@ pub fn parse(name: &str, url: &str, mount: Mount) -> Result<ServerConfig, String
     // `http` gives a lone slash to a URL without a path.
     let path = if uri.path() == "/" { "" } else { uri.path() };
     Ok(ServerConfig::new(name, endpoint, path, mount))
+}
+
+/// A URL of a server as it may be, and whether it is `https`.
+fn checked(url: &str) -> Result<(Uri, bool), String> {
+    let uri: Uri = url.parse().map_err(|_| format!("is not a URL such as http://127.0.0.1:3001/mcp: \"{url}\""))?;
+    authority(&uri, url)?;
+    if uri.query().is_some() {
+        return Err("must not have a query".to_owned());
+    }
+    let tls = uri.scheme_str() == Some("https");
+    Ok((uri, tls))
+}
+
+/// Its authority, when the scheme is one of HTTP's and there are no credentials.
+fn authority<'u>(uri: &'u Uri, url: &str) -> Result<&'u Authority, String> {
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(format!("must begin with http:// or https://: \"{url}\""));
+    }
+    let authority = uri.authority().filter(|authority| !authority.host().is_empty()).ok_or_else(|| format!("names no host: \"{url}\""))?;
+    if authority.as_str().contains('@') {
+        return Err("must not hold credentials".to_owned());
+    }
+    Ok(authority)
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -79,6 +110,15 @@ mod tests {
             (Err(found), Err(expected)) => assert!(found.contains(expected), "{value}: {found}"),
             _ => panic!("{value}: {found:?}"),
         }
+    }
+
+    #[test]
+    fn public_and_fetched_urls() {
+        assert_eq!(public("https://mcp.example.com/weather/").unwrap(), "https://mcp.example.com/weather");
+        assert!(public("https://mcp.example.com/?a=b").unwrap_err().contains("query"));
+        assert!(public("mcp.example.com").unwrap_err().contains("http://"));
+        assert_eq!(fetched("https://issuer.example.com/jwks?v=1").unwrap(), "https://issuer.example.com/jwks?v=1");
+        assert!(fetched("file:///etc/jwks").unwrap_err().contains("http"));
     }
 
     #[test]

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 use watchgate_admin::Secret;
 use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
-use watchgate_proxy::{ClientAddresses, GuardConfig, ListenerConfig, Mount, ProxyConfig, ServerConfig};
+use watchgate_proxy::{ListenerConfig, Mount, ProxyConfig, ServerConfig};
 use watchgate_telemetry::AccessLogTarget;
 
 use crate::cli::RunArguments;
 use crate::complaint::Complaint;
+use crate::file::listeners::cleartext;
 use crate::file::{self, FileSettings};
+use crate::guard_defaults::{guard, is_loopback};
 use crate::server_url;
 
 /// Values of `logs.level`.
-pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// Values of `logs.format`.
-pub const FORMATS: [&str; 2] = ["pretty", "json"];
+const FORMATS: [&str; 2] = ["pretty", "json"];
 /// The bearer token of the admin listener. Only from the environment: a flag would show it to everybody on the machine.
 const TOKEN_VARIABLE: &str = "WATCHGATE_ADMIN_TOKEN";
 /// Used when no folder is named and this one exists.
@@ -34,7 +36,7 @@ pub enum Cache {
 }
 
 /// Everything, checked.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Addresses for traffic.
     pub listeners: Vec<ListenerConfig>,
@@ -62,88 +64,90 @@ pub struct Settings {
     pub alerts: AlertsConfig,
 }
 
-/// Puts everything together.
-///
-/// # Errors
-/// Every mistake found; nothing was started.
-pub fn load(arguments: &RunArguments) -> Result<Settings, Vec<Complaint>> {
-    let mut complaints = Vec::new();
-    let file = match arguments.config.as_deref().map(file::read) {
-        None => FileSettings::default(),
-        Some((file, mistakes)) => {
-            complaints.extend(mistakes);
-            file
-        }
+/// What came of reading everything.
+pub struct Loaded {
+    /// The configuration file and the files whose text counts as part of it.
+    pub files: Vec<PathBuf>,
+    /// The settings, or every mistake found.
+    pub settings: Result<Settings, Vec<Complaint>>,
+}
+
+/// Reads the file and puts everything together; starts nothing.
+pub fn load(arguments: &RunArguments) -> Loaded {
+    let (file, mut complaints) = arguments.config.as_deref().map(file::read).unwrap_or_default();
+    let files = arguments.config.iter().chain(&file.files).cloned().collect();
+    let settings = assemble(arguments, file, &mut complaints);
+    Loaded { files, settings: if complaints.is_empty() { Ok(settings) } else { Err(complaints) } }
+}
+
+/// What flags and a file come to; only to be used when there was nothing to complain about.
+fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<Complaint>) -> Settings {
+    let servers = servers(arguments, &file, complaints);
+    let listeners = match &arguments.listen {
+        Some(given) => vec![cleartext(address("--listen", Some(given), None, "", complaints))],
+        None => file.listeners.unwrap_or_else(|| vec![cleartext("127.0.0.1:8080".to_owned())]),
     };
-    let file_is_sound = complaints.is_empty();
-    let mut servers = servers(arguments, &file, &mut complaints, file_is_sound);
-    for server in &mut servers {
-        server.timeouts = file.server_timeouts.clone();
-        server.limits = file.server_limits.clone();
-    }
-    let mut health = file.health.clone();
-    health.servers = servers.iter().map(|server| server.name.clone()).collect();
-    let mut settings = Settings {
-        listeners: vec![ListenerConfig {
-            address: address("--listen", arguments.listen.as_ref(), file.listen, "127.0.0.1:8080", &mut complaints),
-            tls: None,
-            http2: true,
-        }],
-        admin: address("--admin", arguments.admin.as_ref(), file.admin, "127.0.0.1:9090", &mut complaints),
+    let plugins = plugin_folder(arguments.plugins.as_deref(), file.plugins, complaints);
+    let required = [file.required, arguments.require.clone()].concat();
+    let settings = Settings {
+        admin: address("--admin", arguments.admin.as_ref(), file.admin, "127.0.0.1:9090", complaints),
         admin_token: std::env::var(TOKEN_VARIABLE).ok().and_then(|token| Secret::new(&token)),
+        health: HealthConfig { servers: servers.iter().map(|server| server.name.clone()).collect(), ..file.health },
         proxy: ProxyConfig {
+            guard: guard(file.guard, &listeners, &servers),
             servers,
-            timeouts: file.timeouts,
-            limits: file.limits,
-            clients: ClientAddresses::default(),
-            guard: GuardConfig::OPEN,
-            auth: None,
-            expects_policies: false,
+            timeouts: file.proxy.timeouts,
+            limits: file.proxy.limits,
+            clients: file.clients,
+            auth: file.auth,
+            expects_policies: plugins.is_some() || !required.is_empty(),
         },
-        plugins: plugin_folder(arguments.plugins.as_deref(), file.plugins, &mut complaints),
-        required: [file.required, arguments.require.clone()].concat(),
+        listeners,
+        plugins,
+        required,
         cache: cache(file.cache),
-        log_level: choice("--log-level", arguments.log_level.as_deref(), file.log_level, &LEVELS, "info", &mut complaints),
-        log_json: choice("--log-format", arguments.log_format.as_deref(), file.log_format, &FORMATS, "pretty", &mut complaints) == "json",
+        log_level: choice("--log-level", arguments.log_level.as_deref(), file.log_level, &LEVELS, "info", complaints),
+        log_json: choice("--log-format", arguments.log_format.as_deref(), file.log_format, &FORMATS, "pretty", complaints) == "json",
         access_log: match arguments.access_log.as_deref().or(file.access_log.as_deref()).unwrap_or("-") {
             "-" => AccessLogTarget::Stdout,
             "off" => AccessLogTarget::Off,
             path => AccessLogTarget::File(path.into()),
         },
-        health,
         alerts: file.alerts,
     };
-    settings.proxy.expects_policies = settings.plugins.is_some() || !settings.required.is_empty();
     if settings.admin_token.is_none() && !is_loopback(&settings.admin) {
+        let admin = &settings.admin;
         complaints.push(Complaint::flag(
             "--admin",
-            format!(
-                "{} can be reached from other machines: set {TOKEN_VARIABLE} in the environment, or listen on 127.0.0.1",
-                settings.admin
-            ),
+            format!("{admin} can be reached from other machines: set {TOKEN_VARIABLE} in the environment, or listen on 127.0.0.1"),
         ));
     }
-    if complaints.is_empty() { Ok(settings) } else { Err(complaints) }
+    settings
 }
 
-fn servers(arguments: &RunArguments, file: &FileSettings, complaints: &mut Vec<Complaint>, file_is_sound: bool) -> Vec<ServerConfig> {
+fn servers(arguments: &RunArguments, file: &FileSettings, complaints: &mut Vec<Complaint>) -> Vec<ServerConfig> {
+    if arguments.upstream.is_empty() {
+        // When the file has mistakes, this may be one more consequence of them.
+        if file.servers.is_empty() && complaints.is_empty() {
+            complaints
+                .push(Complaint::together("no MCP server is configured; name one with --upstream URL or [servers.NAME] url = \"...\""));
+        }
+        return file.servers.clone();
+    }
     let mut servers = Vec::new();
     for value in &arguments.upstream {
         match server_url::parse_flag(value) {
-            Ok(server) => servers.push(server),
+            Ok(server) => servers.push(ServerConfig {
+                timeouts: file.proxy.server_timeouts.clone(),
+                limits: file.proxy.server_limits.clone(),
+                ..server
+            }),
             Err(problem) => complaints.push(Complaint::flag("--upstream", problem)),
         }
     }
-    if !arguments.upstream.is_empty() {
-        check_together(&servers, complaints);
-        return servers;
-    }
-    if file.servers.is_empty() && file_is_sound {
-        complaints.push(Complaint::together("no MCP server is configured; name one with --upstream URL or [servers.NAME] url = \"...\""));
-    }
-    file.servers.clone()
+    check_together(&servers, complaints);
+    servers
 }
-
 fn check_together(servers: &[ServerConfig], complaints: &mut Vec<Complaint>) {
     if servers.len() > 1 && servers.iter().any(|server| server.mount == Mount::Root) {
         complaints.push(Complaint::flag("--upstream", "with several servers each needs a name: --upstream NAME=URL"));
@@ -198,13 +202,6 @@ fn plugin_folder(flag: Option<&Path>, file: Option<PathBuf>, complaints: &mut Ve
     file.or_else(|| default.is_dir().then(|| default.to_owned()))
 }
 
-/// Whether only this machine can reach an address. A name is trusted to be what `localhost` says.
-fn is_loopback(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 fn cache(named: Option<PathBuf>) -> Cache {
     match named {
         Some(path) if path.file_name().is_some_and(|name| name == "off") => Cache::Off,
@@ -219,3 +216,7 @@ fn default_cache() -> Option<PathBuf> {
     let caches = folder("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| folder("HOME").map(|home| home.join(".cache")))?;
     Some(caches.join("watchgate"))
 }
+
+#[cfg(test)]
+#[path = "settings/tests.rs"]
+mod tests;

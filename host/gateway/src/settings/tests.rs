@@ -1,0 +1,98 @@
+//! What flags and file come to together.
+
+use watchgate_settings::{Absent, Key, SECTIONS, Section};
+
+use super::*;
+
+/// What a file comes to without flags. Mistakes that are not about `key` do not matter.
+fn assembled(text: &str, key: &str) -> String {
+    let (file, complaints) = file::parse(text, Path::new(""), &|_| None);
+    let about_it: Vec<_> = complaints.iter().filter(|(_, text)| text.contains(key)).collect();
+    assert!(about_it.is_empty(), "{text}: {about_it:?}");
+    format!("{:?}", assemble(&RunArguments::default(), file, &mut Vec::new()))
+}
+
+/// The beginning of a file in which the keys of a section count.
+fn beginning(section: &Section) -> String {
+    let server = if section.prefix.starts_with("servers.NAME.") { "[servers.NAME]\nurl = \"https://h\"\n" } else { "" };
+    let keys: String = section.keys.iter().filter_map(necessary).collect();
+    match section.header().filter(|header| header != "[servers.NAME]") {
+        Some(header) => format!("{server}{header}\n{keys}"),
+        None => server.to_owned(),
+    }
+}
+
+/// A line for a key without which its table is not read.
+fn necessary(key: &Key) -> Option<String> {
+    let value = match key.name {
+        "address" => "\"h:1\"",
+        "name" | "metric" => "\"up\"",
+        "op" => "\">\"",
+        "threshold" | "per_second" => "1",
+        "jwks_url" => "\"https://h\"",
+        "issuers" | "audiences" => "[\"a\"]",
+        _ => return None,
+    };
+    Some(format!("{} = {value}\n", key.name))
+}
+
+#[test]
+fn every_default_of_the_table_is_true() {
+    let mut checked = 0;
+    for section in SECTIONS {
+        let without = beginning(section);
+        for key in section.keys {
+            let Absent::Is(default) = key.default else { continue };
+            let (path, with) = (format!("`{}{}`", section.prefix, key.name), format!("{without}{} = {default}\n", key.name));
+            assert_eq!(assembled(&without, &path), assembled(&with, &path), "{path} = {default}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 40, "{checked}");
+}
+
+#[test]
+fn the_keys_with_a_default_change_something() {
+    // Without this the test above could hold for a file that is not read.
+    for (section, key, value) in [
+        ("servers.NAME.breaker.", "open", "\"7s\""),
+        ("servers.NAME.rate.", "by", "\"session\""),
+        ("auth.jwt.", "leeway", "\"7s\""),
+        ("alerts.rule.", "for", "\"7s\""),
+        ("listeners.", "http2", "false"),
+        ("", "listen", "\"127.0.0.1:1\""),
+        ("logs.", "level", "\"warn\""),
+    ] {
+        let without = beginning(Section::find(section).unwrap());
+        assert_ne!(assembled(&without, ""), assembled(&format!("{without}{key} = {value}\n"), ""), "{section}{key}");
+    }
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let text = "listen = \"127.0.0.1:1\"\n[proxy]\nhead_timeout = \"7s\"\n[servers.a]\nurl = \"http://a\"\n";
+    let (file, complaints) = file::parse(text, Path::new(""), &|_| None);
+    assert_eq!(complaints, []);
+    let flags =
+        RunArguments { listen: Some("127.0.0.1:2".to_owned()), upstream: vec!["http://b/mcp".to_owned()], ..RunArguments::default() };
+    let mut complaints = Vec::new();
+    let settings = assemble(&flags, file, &mut complaints);
+    assert_eq!(complaints, []);
+    assert_eq!(settings.listeners, [cleartext("127.0.0.1:2".to_owned())]);
+    let [server] = settings.proxy.servers.as_slice() else { panic!("{settings:?}") };
+    assert_eq!((&*server.name, &server.mount, server.timeouts.head.as_secs()), ("default", &Mount::Root, 7));
+}
+
+#[test]
+fn servers_given_by_flag_must_go_together() {
+    let check = |upstreams: &[&str], expected: &str| {
+        let flags = RunArguments { upstream: upstreams.iter().map(|value| (*value).to_owned()).collect(), ..RunArguments::default() };
+        let mut complaints = Vec::new();
+        assemble(&flags, FileSettings::default(), &mut complaints);
+        assert!(complaints.len() == 1 && complaints[0].to_string().contains(expected), "{upstreams:?}: {complaints:?}");
+    };
+    check(&["http://a", "http://b"], "each needs a name");
+    check(&["a=http://a", "a=http://b"], "used twice");
+    check(&["a=ftp://a"], "http://");
+    check(&[], "no MCP server is configured");
+}
