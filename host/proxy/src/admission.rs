@@ -42,7 +42,10 @@ pub(crate) async fn admit(
 }
 
 async fn judge(shared: &Shared, plan: &Plan, exchange: &mut Exchange, parts: &mut Parts) -> Result<(), TurnedAway> {
-    if let Err(stranger) = plan.guard.check(parts) {
+    // Two fields of `Host` show the guard another name than the server (RFC 9112, 3.2).
+    let one_host = parts.headers.get_all(header::HOST).iter().nth(1).is_none();
+    let checked = if one_host { plan.guard.check(parts) } else { Err(Stranger::Host) };
+    if let Err(stranger) = checked {
         let (reason, fault) = match stranger {
             Stranger::Host => (GuardRefusal::Host, Fault::ForeignHost),
             Stranger::Origin => (GuardRefusal::Origin, Fault::ForeignOrigin),

@@ -10,6 +10,7 @@ use watchgate_mcp::{Direction, MessageKind, Outcome, RequestId};
 use watchgate_telemetry::Limit;
 
 use crate::admission::begin_stream;
+use crate::answer_head::Asked;
 use crate::body::Body;
 use crate::decode::{Coding, DecodeError, Decoder, OutputCap, parse_codings};
 use crate::error_id::ErrorId;
@@ -19,6 +20,7 @@ use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
 use crate::headers::{self, Content};
 use crate::life::{answer_fault, fault_response, finish_with};
+use crate::oauth::{DocumentPlace, MAX_METADATA_BYTES};
 use crate::operation::kept_text;
 use crate::patience::Patience;
 use crate::redact::{Item, Redacted, Subject};
@@ -86,6 +88,34 @@ pub(crate) async fn relay(
     }
 }
 
+/// Passes OAuth metadata on, with the server's public URL in it. What is too large to be that, or no metadata after all, passes as it is.
+pub(crate) async fn relay_metadata(
+    mut exchange: Box<Exchange>,
+    mut parts: Parts,
+    mut upstream: Source,
+    credentials: Option<Credentials>,
+    asked: &Asked,
+    place: DocumentPlace,
+) -> Response<Body> {
+    let size = upstream.size_hint().exact();
+    // Where metadata is known to be, a chunked answer is gathered too; elsewhere it may be anything, and must not be held back.
+    let is_small = size.map_or(place == DocumentPlace::WellKnown, |bytes| bytes <= MAX_METADATA_BYTES as u64);
+    if !is_small || is_wanted(&exchange) || headers::is_encoded(&parts.headers) {
+        return relay(exchange, parts, upstream, credentials, false).await;
+    }
+    match gather(&mut exchange, &mut upstream, MAX_METADATA_BYTES).await {
+        Ok((body, trailers)) => {
+            let host = asked.sent_host(&exchange.server);
+            let rewritten = exchange.server.oauth.as_ref().and_then(|oauth| oauth.document(&body, place, host.as_ref()));
+            let body = rewritten.map_or(body, Bytes::from);
+            headers::settle_length(&mut parts.headers, Some(body.len() as u64));
+            finish_with(exchange, Response::from_parts(parts, Body::Full(WholeBody::with_trailers(body, trailers))))
+        }
+        Err(Gathering::TooLarge) => answer_fault(exchange, Fault::BrokenAnswer, None),
+        Err(Gathering::Failed(fault)) => answer_fault(exchange, fault, None),
+    }
+}
+
 /// How an answer that passes is read along with.
 enum Reading {
     /// As it is.
@@ -140,7 +170,9 @@ async fn redact_whole(
     upstream: Source,
     credentials: Option<&Credentials>,
 ) -> Response<Body> {
-    let gathered = gather(&mut exchange, upstream).await;
+    let cap = exchange.server.config.limits.message;
+    let mut upstream = upstream;
+    let gathered = gather(&mut exchange, &mut upstream, cap).await;
     let (body, trailers) = match gathered {
         Ok(gathered) => gathered,
         Err(Gathering::TooLarge) => {
@@ -241,8 +273,7 @@ enum Gathering {
     Failed(Fault),
 }
 
-async fn gather(exchange: &mut Exchange, mut upstream: Source) -> Result<(Bytes, Option<HeaderMap>), Gathering> {
-    let cap = exchange.server.config.limits.message;
+async fn gather(exchange: &mut Exchange, upstream: &mut Source, cap: usize) -> Result<(Bytes, Option<HeaderMap>), Gathering> {
     let mut patience = Patience::new(exchange.server.config.timeouts.idle);
     let mut gathered: Option<BytesMut> = None;
     let mut first: Option<Bytes> = None;

@@ -7,6 +7,7 @@
 mod admission;
 mod affinity;
 mod answer;
+mod answer_head;
 mod auth;
 mod balancer;
 mod body;
@@ -33,7 +34,6 @@ mod http2;
 mod life;
 mod line_facts;
 mod listener;
-#[allow(dead_code)]
 mod oauth;
 mod operation;
 mod patience;
@@ -41,6 +41,7 @@ mod pending;
 mod pool;
 mod rate;
 mod read;
+mod ready;
 mod redact;
 mod refusal;
 mod relay;
@@ -85,6 +86,14 @@ pub enum ProxyError {
     /// A file for TLS cannot be used; the sentence names it.
     #[error("{0}")]
     Tls(String),
+    /// A `public_url` that clients could not use.
+    #[error("the public URL of the server {server}: {error}")]
+    PublicUrl {
+        /// The server.
+        server: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// Clients could not be let in as configured; the sentence names the file or URL.
     #[error("{0}")]
     Auth(String),

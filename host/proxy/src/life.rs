@@ -2,54 +2,35 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use watchgate_hooks::Surface;
-use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId, header as mcp_header};
-use watchgate_telemetry::{AuthResult, Limit};
+use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
+use watchgate_telemetry::Limit;
 
 use crate::admission::{admit, within_limits};
-use crate::affinity::{tag, untag};
 use crate::answer;
+use crate::answer_head::{self, Asked};
 use crate::body::Body;
-use crate::client_address::{Context, client_ip, write_forwarded};
+use crate::client_address::client_ip;
 use crate::client_connection::Caller;
-use crate::config::{Forwarded, Mount};
 use crate::error_id::ErrorId;
 use crate::event_redaction::{join_array, log_denial};
 use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
-use crate::forward::{Answered, Outgoing, forward};
+use crate::forward::forward;
 use crate::headers;
 use crate::operation::kept_text;
 use crate::read::{Gathered, gather};
+use crate::ready::Ready;
 use crate::redact::{Item, Redacted, Subject};
 use crate::refusal::Credentials;
 use crate::route::{requested_host, route};
 use crate::scan::{Scanned, scan};
-use crate::server::{Plan, Server, Shared};
-use crate::source::Source;
-use crate::upstream_body::UpstreamBody;
-use crate::upstream_connection::Carrier;
-use crate::whole_body::WholeBody;
-
-/// A connection is given up this long before the server would close it.
-const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
-
-/// What the request steps hand to `forward`.
-struct Ready {
-    parts: Parts,
-    body: Bytes,
-    trailers: Option<HeaderMap>,
-    target: PathAndQuery,
-    plan: Arc<Plan>,
-    caller: Caller,
-}
+use crate::server::{Server, Shared};
 
 /// What the request steps decided.
 enum Next {
@@ -63,7 +44,7 @@ enum Next {
 pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<Incoming>) -> Response<Body> {
     let (mut parts, mut incoming) = request.into_parts();
     let plan = shared.plan.load_full();
-    let routed = route(plan.servers.iter().map(|server| &server.config), requested_host(&parts), &parts.uri);
+    let routed = route(plan.servers.iter().map(|server| (&server.config, &server.mounting)), requested_host(&parts), &parts.uri);
     let server = routed.as_ref().map_or(&shared.nowhere, |(index, _)| &plan.servers[*index]).clone();
     let client = client_ip(&plan.config.clients, caller.address.ip(), &parts.headers);
     let mut exchange = Exchange::begin(&shared, &server, &parts, SocketAddr::new(client, caller.address.port()));
@@ -232,7 +213,7 @@ fn deny_request(exchange: &mut Exchange, scanned: Scanned, mut ready: Ready, err
         return Next::Forward(ready);
     }
     if !to_server.is_empty() {
-        let credentials = Credentials::capture(&outgoing(&exchange.server, ready));
+        let credentials = Credentials::capture(&ready.into_outgoing(&exchange.server));
         for id in to_server.into_iter().filter_map(|(id, _)| id) {
             credentials.refuse(&exchange.shared, &exchange.server, id, error_id);
         }
@@ -259,93 +240,26 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     // Only a session can bring requests of the server, and only a policy can have them refused.
     let may_be_asked = ready.plan.config.expects_policies
         && (exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));
-    let (is_head, method) = (ready.parts.method == Method::HEAD, ready.parts.method.clone());
-    let outgoing = outgoing(server, ready);
+    let asked = Asked::of(&ready);
+    let outgoing = ready.into_outgoing(server);
     let credentials = may_be_asked.then(|| Credentials::capture(&outgoing));
     exchange.note_forwarded();
-    match forward(shared, server, outgoing).await {
-        Err(fault) => answer_fault(exchange, fault, id.as_ref()),
-        Ok(Answered { response, mut carrier, lease, attempts }) => {
-            exchange.note_endpoint(&lease.endpoint, attempts);
-            let (mut parts, incoming) = response.into_parts();
-            if parts.status.is_informational() {
-                // Nobody asked for 101, and hyper deals with the others.
-                return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());
-            }
-            // The version and the length are this connection's, not the server's.
-            parts.version = Version::HTTP_11;
-            if let (Carrier::Http1(connection), Some(limit)) = (&mut carrier, headers::keep_alive_timeout(&parts.headers)) {
-                connection.idle_limit = limit.saturating_sub(KEEP_ALIVE_MARGIN);
-            }
-            headers::remove_hop_by_hop(&mut parts.headers);
-            exchange.status = parts.status.as_u16();
-            match parts.status {
-                StatusCode::UNAUTHORIZED => server.metrics.authenticated(AuthResult::Upstream401),
-                StatusCode::FORBIDDEN => server.metrics.authenticated(AuthResult::Upstream403),
-                _ => {}
-            }
-            let of_server = parts.headers.get(mcp_header::MCP_SESSION_ID).cloned();
-            if let Some(session) = of_server.as_ref().filter(|_| server.tags_sessions()) {
-                let tagged = tag(session, lease.endpoint.tag);
-                parts.headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), tagged);
-            }
-            exchange.note_session(&parts.headers);
-            if let Some(session) = exchange.session {
-                server.note_session(session, &method, parts.status);
-            }
-            let credentials = credentials.map(|mut credentials| {
-                credentials.note_answer(of_server.as_ref(), lease.endpoint.index);
-                credentials
-            });
-            let upstream = Source::new(UpstreamBody::new(incoming, carrier, lease));
-            answer::relay(exchange, parts, upstream, credentials, is_head).await
-        }
+    let answered = match forward(shared, server, outgoing).await {
+        Err(fault) => return answer_fault(exchange, fault, id.as_ref()),
+        Ok(answered) => answered,
+    };
+    exchange.note_endpoint(&answered.lease.endpoint, answered.attempts);
+    if answered.response.status().is_informational() {
+        // Nobody asked for 101, and hyper deals with the others.
+        return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());
     }
-}
-
-/// The request as the server gets it: the client's own, less what belongs to the client's connection.
-fn outgoing(server: &Server, ready: Ready) -> Outgoing {
-    let Parts { method, mut headers, version, uri, .. } = ready.parts;
-    headers::remove_hop_by_hop(&mut headers);
-    // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more. Only a chunked body can have trailers.
-    headers::settle_length(&mut headers, ready.trailers.is_none().then_some(ready.body.len() as u64));
-    headers.remove(header::EXPECT);
-    if version == Version::HTTP_2 {
-        headers::join_cookies(&mut headers);
+    let is_head = asked.method == Method::HEAD;
+    let (parts, source, credentials) = answer_head::take(&mut exchange, answered, &asked, credentials);
+    let metadata = asked.metadata(server, &parts);
+    match metadata {
+        None => answer::relay(exchange, parts, source, credentials, is_head).await,
+        Some(place) => answer::relay_metadata(exchange, parts, source, credentials, &asked, place).await,
     }
-    if ready.plan.config.expects_policies {
-        // What a policy must read may come neither compressed nor in parts. Asked for always, because a policy may come before the answer does.
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.remove(header::RANGE);
-        headers.remove(header::IF_RANGE);
-    }
-    let of_target = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    let client_host = of_target.or_else(|| headers.get(header::HOST).cloned());
-    let only = take_tag(server, &mut headers);
-    if server.config.forwarded != Forwarded::Off {
-        let prefix = (server.config.mount == Mount::Prefix).then(|| format!("/{}", server.name));
-        let context = Context {
-            peer: ready.caller.address.ip(),
-            scheme: if ready.caller.is_tls { "https" } else { "http" },
-            host: client_host.as_ref(),
-            prefix: prefix.as_deref(),
-        };
-        write_forwarded(&mut headers, server.config.forwarded, &ready.plan.config.clients, context);
-    }
-    let body = WholeBody::with_trailers(ready.body, ready.trailers);
-    Outgoing { method, target: ready.target, headers, client_host, body, only }
-}
-
-/// Takes the endpoint's tag off the session id, and says which endpoint it names.
-fn take_tag(server: &Server, headers: &mut HeaderMap) -> Option<usize> {
-    if !server.tags_sessions() {
-        return None;
-    }
-    let session = headers.get(mcp_header::MCP_SESSION_ID)?;
-    let (id, endpoint) = untag(session.as_bytes(), server.endpoints.iter().map(|endpoint| endpoint.tag));
-    let id = HeaderValue::from_bytes(id).ok().filter(|_| endpoint.is_some())?;
-    headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), id);
-    endpoint
 }
 
 /// Notes a fault of the gateway and makes its answer.

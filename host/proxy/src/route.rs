@@ -1,32 +1,58 @@
 //! Which server a path belongs to, and what the path is there. Pure.
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Uri, header};
 
 use crate::config::{Mount, ServerConfig};
+use crate::endpoint_event::mounting::Mounting;
+use crate::oauth::well_known;
 
 /// Finds the server for a request: its index in `servers`, and the path and query to ask it for. `None` when no server is mounted there. A host
 /// name counts for more than a path, and a path for more than the server that gets every path.
-pub(crate) fn route<'a>(servers: impl Iterator<Item = &'a ServerConfig>, host: Option<&str>, uri: &Uri) -> Option<(usize, PathAndQuery)> {
+pub(crate) fn route<'a>(
+    servers: impl Iterator<Item = (&'a ServerConfig, &'a Mounting)> + Clone,
+    host: Option<&str>,
+    uri: &Uri,
+) -> Option<(usize, PathAndQuery)> {
     let whole = || uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let (mut below_mount, mut root) = (None, None);
-    for (index, server) in servers.enumerate() {
+    for (index, (server, mounting)) in servers.clone().enumerate() {
         match &server.mount {
             Mount::Hosts(hosts) => {
                 if host.is_some_and(|host| hosts.iter().any(|known| known.eq_ignore_ascii_case(host))) {
                     return Some((index, whole()));
                 }
             }
-            Mount::Prefix if below_mount.is_none() => below_mount = below(uri.path(), &server.name).map(|rest| (index, server, rest)),
+            Mount::Prefix if below_mount.is_none() && is_below(uri.path(), &server.name) => below_mount = Some((index, mounting)),
             Mount::Root if root.is_none() => root = Some(index),
             Mount::Prefix | Mount::Root => {}
         }
     }
-    match (below_mount, root) {
-        (Some((index, server, rest)), _) => Some((index, mounted(server, rest, uri.query())?)),
-        (None, root) => Some((root?, whole())),
+    if let Some((index, mounting)) = below_mount {
+        return Some((index, with_query(mounting.to_server(uri.path())?, uri.query())?));
     }
+    if uri.path().starts_with("/.well-known/")
+        && let Some(found) = well_known(servers.map(|(server, _)| server), uri.path())
+    {
+        return Some((found.index, with_query(found.path, uri.query())?));
+    }
+    Some((root?, whole()))
+}
+
+/// Whether a path is `/NAME` or below it.
+fn is_below(path: &str, name: &str) -> bool {
+    let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(name));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn with_query(mut path: String, query: Option<&str>) -> Option<PathAndQuery> {
+    if let Some(query) = query {
+        path.push('?');
+        path.push_str(query);
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(path)).ok()
 }
 
 /// The host that a request is for, without port: of its target where that has one, else of `Host`.
@@ -40,40 +66,6 @@ pub(crate) fn requested_host(parts: &Parts) -> Option<&str> {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
         _ => host,
     })
-}
-
-/// The part of `path` after `/NAME`: empty, or beginning with `/`.
-fn below<'a>(path: &'a str, name: &str) -> Option<&'a str> {
-    let rest = path.strip_prefix('/')?.strip_prefix(name)?;
-    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
-}
-
-fn mounted(server: &ServerConfig, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
-    // Below a mount is below its URL: a server that resolved these would be asked for what lies beside it.
-    if rest.split('/').any(|segment| matches!(segment, "." | "..") || is_encoded_dots(segment)) {
-        return None;
-    }
-    // `/NAME/` alone means the URL that was configured, as it was written: what users paste into a client.
-    let (base, rest) = match rest {
-        "" | "/" => (server.path.as_str(), if server.path.is_empty() { rest } else { "" }),
-        rest => (server.path.trim_end_matches('/'), rest),
-    };
-    let mut path = String::with_capacity(base.len() + rest.len() + query.map_or(0, |query| query.len() + 1) + 1);
-    path.push_str(base);
-    path.push_str(rest);
-    if path.is_empty() {
-        path.push('/');
-    }
-    if let Some(query) = query {
-        path.push('?');
-        path.push_str(query);
-    }
-    PathAndQuery::from_maybe_shared(bytes::Bytes::from(path)).ok()
-}
-
-/// `.` and `..` with any dot written as `%2e`.
-fn is_encoded_dots(segment: &str) -> bool {
-    segment.len() <= 6 && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
 #[cfg(test)]
@@ -90,7 +82,8 @@ mod tests {
     }
 
     fn check_for(servers: &[ServerConfig], host: Option<&str>, uri: &str, expected: Option<(usize, &str)>) {
-        let found = route(servers.iter(), host, &uri.parse().unwrap());
+        let mountings: Vec<Mounting> = servers.iter().map(Mounting::of).collect();
+        let found = route(servers.iter().zip(&mountings), host, &uri.parse().unwrap());
         assert_eq!(found.as_ref().map(|(index, path)| (*index, path.as_str())), expected, "{host:?} {uri}");
     }
 

@@ -19,7 +19,9 @@ use crate::balancer::Balancer;
 use crate::config::{EndpointConfig, Limits, Mount, ProxyConfig, ServerConfig, Timeouts};
 use crate::connection_slots::ConnectionSlots;
 use crate::endpoint::Endpoint;
+use crate::endpoint_event::mounting::Mounting;
 use crate::guard::Guard;
+use crate::oauth::OauthRewrite;
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::{PendingOperations, SessionKey};
 use crate::rate::RateLimiter;
@@ -42,6 +44,9 @@ pub(crate) struct Server {
     pub(crate) config: ServerConfig,
     pub(crate) metrics: Arc<ServerMetrics>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) mounting: Mounting,
+    /// Where it has a public URL.
+    pub(crate) oauth: Option<OauthRewrite>,
     pub(crate) balancer: Balancer,
     pub(crate) retries: RetryBudget,
     pub(crate) concurrency: Concurrency,
@@ -235,11 +240,17 @@ impl Server {
             Endpoint::build(index, config, tls.as_ref(), known.map(|known| &**known), telemetry).map(Arc::new)
         };
         let endpoints: Vec<_> = config.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?;
+        let mounting = Mounting::of(config);
+        let authorities = || config.endpoints.iter().map(|endpoint| endpoint.authority.clone()).collect();
+        let oauth = config.public_url.as_deref().map(|url| OauthRewrite::new(url, mounting.clone(), &config.path, authorities()));
+        let oauth = oauth.transpose().map_err(|error| ProxyError::PublicUrl { server: config.name.clone(), error: error.to_string() })?;
         let health = endpoints.iter().map(|endpoint| endpoint.health.clone()).collect();
         Ok(Self {
             id,
             name: config.name.as_str().into(),
             metrics: telemetry.server(&config.name),
+            oauth,
+            mounting,
             balancer: Balancer::new(health, config.ejection.clone(), config.slow_start, now),
             retries: RetryBudget::new(config.retry.clone(), now),
             concurrency: Concurrency::new(config.limits.concurrency),

@@ -102,6 +102,7 @@ impl Sessions {
         Opening::New { forgotten }
     }
 
+    #[cfg(test)]
     /// Something was heard of a session. One that is not known stays so: clients can name what they like.
     pub(crate) fn touched(&self, key: SessionKey, now: Instant) {
         self.inner.lock().touch(key, now);
@@ -130,6 +131,7 @@ impl Sessions {
         out
     }
 
+    #[cfg(test)]
     /// Sessions of a server.
     pub(crate) fn count(&self, server: usize) -> usize {
         self.inner.lock().counts.get(&server).copied().unwrap_or(0)

@@ -1,13 +1,14 @@
 //! The body of a server's answer as the steps of relaying see it: decoded where it must be read, and with the endpoint event of HTTP+SSE put
 //! right where its server is mounted.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 use crate::decode::{DecodeError, Decoder};
-use crate::endpoint_event::EndpointRewrite;
+use crate::endpoint_event::{EndpointRewrite, Rewritten};
 use crate::upstream_body::UpstreamBody;
 
 /// Why an answer broke off.
@@ -31,7 +32,7 @@ pub(crate) struct Source {
 #[derive(Default)]
 struct Filters {
     decoder: Option<Decoder>,
-    endpoint: Option<EndpointRewrite>,
+    endpoint: Option<(EndpointRewrite, Arc<str>)>,
     /// The server's last byte went through.
     ended: bool,
 }
@@ -47,9 +48,9 @@ impl Source {
         self.filters.get_or_insert_default().decoder = Some(decoder);
     }
 
-    /// With the endpoint event rewritten.
-    pub(crate) fn rewrite_endpoint(&mut self, rewrite: EndpointRewrite) {
-        self.filters.get_or_insert_default().endpoint = Some(rewrite);
+    /// With the endpoint event of `server` rewritten.
+    pub(crate) fn rewrite_endpoint(&mut self, rewrite: EndpointRewrite, server: Arc<str>) {
+        self.filters.get_or_insert_default().endpoint = Some((rewrite, server));
     }
 
     /// The next frame. At the end the connection has gone back to the pool, if it can be used again.
@@ -106,7 +107,18 @@ impl Filters {
             None => data,
         };
         Ok(match &mut self.endpoint {
-            Some(rewrite) => rewrite.feed(data),
+            Some((rewrite, server)) => {
+                let data = rewrite.feed(data);
+                match rewrite.rewritten() {
+                    Rewritten::NotYet => return Ok(data),
+                    Rewritten::Unreachable => tracing::warn!(
+                        %server, "the server has clients post to a path that its mount does not lead to: configure its URL without a path"
+                    ),
+                    Rewritten::NoEndpoint | Rewritten::Kept | Rewritten::Changed => {}
+                }
+                self.endpoint = None;
+                data
+            }
             None => data,
         })
     }
@@ -117,6 +129,6 @@ impl Filters {
         if let Some(decoder) = &mut self.decoder {
             decoder.finish()?;
         }
-        Ok(self.endpoint.as_mut().map(EndpointRewrite::finish).unwrap_or_default())
+        Ok(self.endpoint.as_mut().map(|(rewrite, _)| rewrite.finish()).unwrap_or_default())
     }
 }

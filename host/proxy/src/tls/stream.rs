@@ -27,41 +27,23 @@ pub(crate) enum MaybeTls<T> {
 
 /// What both sides of TLS have.
 pub(crate) trait TlsSession: AsyncRead + AsyncWrite + Unpin {
-    /// The connection below.
-    fn tcp(&self) -> &TcpStream;
     /// What was agreed on by ALPN.
     fn protocol(&self) -> Option<&[u8]>;
 }
 
 impl TlsSession for server::TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-
     fn protocol(&self) -> Option<&[u8]> {
         self.get_ref().1.alpn_protocol()
     }
 }
 
 impl TlsSession for client::TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-
     fn protocol(&self) -> Option<&[u8]> {
         self.get_ref().1.alpn_protocol()
     }
 }
 
 impl<T: TlsSession> MaybeTls<T> {
-    /// The TCP connection, for its options and addresses.
-    pub(crate) fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Tls(session) => session.tcp(),
-        }
-    }
-
     /// Whether it is TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
