@@ -6,23 +6,21 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use watchgate_hooks::{LiveHooks, StatusBoard, UpstreamCalls};
-use watchgate_telemetry::{HealthCheckFinished, ServerUp, Telemetry};
+use watchgate_telemetry::{HealthCheckFinished, Telemetry};
 
 use crate::check::{CheckKind, CheckStatus, Finding};
-use crate::contained::contained;
-use crate::pace::repeat;
 use crate::plugin_checks::PluginChecks;
 use crate::plugin_states;
-use crate::probe::Probe;
 use crate::results::Results;
+use crate::server_checks::ServerChecks;
 use crate::snapshot::HealthSnapshot;
 use crate::verdict::{Situation, not_ready_because, overall};
 
 /// How health is checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthConfig {
     /// Time between two probes of a server.
     pub probe_interval: Duration,
@@ -49,7 +47,6 @@ impl Default for HealthConfig {
 pub struct Health {
     watched: Arc<Watched>,
     board: Arc<StatusBoard>,
-    ready_requires_upstreams: bool,
     draining: AtomicBool,
     started: Instant,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -61,6 +58,7 @@ pub(crate) struct Watched {
     pub live: Arc<LiveHooks>,
     pub telemetry: Arc<Telemetry>,
     startup_done: watch::Sender<bool>,
+    config: watch::Sender<HealthConfig>,
 }
 
 impl Health {
@@ -73,22 +71,24 @@ impl Health {
         telemetry: Arc<Telemetry>,
         shutdown: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        let watched = Arc::new(Watched { results: Results::default(), live, telemetry, startup_done: watch::Sender::new(false) });
+        let (startup_done, results) = (watch::Sender::new(false), Results::default());
+        let watched = Arc::new(Watched { results, live, telemetry, startup_done, config: watch::Sender::new(config.clone()) });
         let now = SystemTime::now();
         watched.results.open(CheckKind::Core, plugin_states::NAME, now);
         for server in &config.servers {
             watched.results.open(CheckKind::Upstream, server, now);
         }
-        let ready_requires_upstreams = config.ready_requires_upstreams;
-        let task = tokio::spawn(work(config, calls, Arc::clone(&watched), shutdown));
-        Arc::new(Self {
-            watched,
-            board,
-            ready_requires_upstreams,
-            draining: AtomicBool::new(false),
-            started: Instant::now(),
-            task: Mutex::new(Some(task)),
-        })
+        let task = tokio::spawn(work(calls, Arc::clone(&watched), shutdown));
+        Arc::new(Self { watched, board, draining: AtomicBool::new(false), started: Instant::now(), task: Mutex::new(Some(task)) })
+    }
+
+    /// Checks like this from now on. Servers that are in both configurations keep their last result.
+    pub fn apply(&self, config: HealthConfig) {
+        self.watched.config.send_if_modified(|current| {
+            let is_new = *current != config;
+            *current = config;
+            is_new
+        });
     }
 
     /// Start-up is over: listeners are open and the first scan of the plugin folder has settled.
@@ -112,7 +112,7 @@ impl Health {
             draining: self.draining.load(Ordering::Acquire),
             missing_required: &self.watched.live.load().missing_required,
             plugins: &plugins,
-            requires_upstreams: self.ready_requires_upstreams,
+            requires_upstreams: self.watched.config.borrow().ready_requires_upstreams,
             checks: &checks,
         });
         let ready = not_ready_because.is_empty();
@@ -140,51 +140,41 @@ impl Health {
 }
 
 /// Owns every checking task; they end with it.
-async fn work(config: HealthConfig, calls: Arc<dyn UpstreamCalls>, watched: Arc<Watched>, mut shutdown: watch::Receiver<bool>) {
-    let mut probes = JoinSet::new();
-    for server in &config.servers {
-        probes.spawn(probe_for_ever(server.clone(), config.clone(), Arc::clone(&calls), Arc::clone(&watched)));
-    }
+async fn work(calls: Arc<dyn UpstreamCalls>, watched: Arc<Watched>, mut shutdown: watch::Receiver<bool>) {
     let mut swaps = watched.live.subscribe();
     let mut startup = watched.startup_done.subscribe();
+    let mut config = watched.config.subscribe();
+    config.mark_changed();
+    let mut servers = ServerChecks::new(Arc::clone(&watched), calls);
     let mut plugins = PluginChecks::new(Arc::clone(&watched));
     loop {
+        if config.has_changed().unwrap_or_default() {
+            let wanted = config.borrow_and_update().clone();
+            servers.follow(&wanted).await;
+        }
         swaps.mark_unchanged();
         // What a plugin says may quote a server, so none is asked before the policies of the first scan are live to see it.
         if *startup.borrow_and_update() {
-            plugins.follow(&watched.live.load_full().health);
+            plugins.follow(&watched.live.load_full().health).await;
         }
         tokio::select! {
             // A closed channel means that nobody is left who could ask for the end: the process is ending.
             _ = shutdown.wait_for(|stop| *stop) => break,
-            // `watched` holds both senders, so neither channel is ever closed.
+            // `watched` holds the three senders, so none of these channels is ever closed.
             _ = swaps.changed() => {}
             _ = startup.changed() => {}
+            _ = config.changed() => config.mark_changed(),
         }
     }
-    probes.shutdown().await;
+    servers.end().await;
     plugins.end().await;
-}
-
-async fn probe_for_ever(server: String, config: HealthConfig, calls: Arc<dyn UpstreamCalls>, watched: Arc<Watched>) {
-    let probe = Arc::new(Probe::new(server.clone(), config.probe_timeout, calls));
-    repeat(config.probe_interval, || async {
-        let (begun, probe) = (Instant::now(), Arc::clone(&probe));
-        // The probe keeps its own time, twice the timeout; this bound is for an implementation of `UpstreamCalls` that does not.
-        let call = contained(config.probe_timeout * 3, async move { probe.run().await });
-        let found = call.await.unwrap_or_else(|problem| Finding::new(CheckStatus::Failing, problem));
-        watched.telemetry.emit(ServerUp { server: &server, up: found.status != CheckStatus::Failing });
-        watched.finish(CheckKind::Upstream, &server, found, begun.elapsed());
-    })
-    .await;
 }
 
 impl Watched {
     /// Counts a run, remembers its result and says what changed.
     pub fn finish(&self, kind: CheckKind, name: &str, found: Finding, duration: Duration) {
         let Finding { status, detail } = found.clone();
-        // A server and a plugin may have the same name.
-        let label = if kind == CheckKind::Plugin { name.to_owned() } else { format!("{}/{name}", kind.as_str()) };
+        let label = label(kind, name);
         self.telemetry.emit(HealthCheckFinished { check: &label, status: status.as_str(), duration });
         let Some(before) = self.results.finish(kind, name, found, SystemTime::now()) else { return };
         if before == status {
@@ -197,4 +187,15 @@ impl Watched {
             tracing::warn!(check = label, before, status = status_word, detail, "health check changed");
         }
     }
+
+    /// The check no longer runs: neither its result nor its figures are shown.
+    pub fn close(&self, kind: CheckKind, name: &str) {
+        self.results.close(kind, name);
+        self.telemetry.retire_check(&label(kind, name));
+    }
+}
+
+/// The label of a check. A server and a plugin may have the same name.
+fn label(kind: CheckKind, name: &str) -> String {
+    if kind == CheckKind::Plugin { name.to_owned() } else { format!("{}/{name}", kind.as_str()) }
 }

@@ -11,6 +11,7 @@ mod plugin_checks;
 mod plugin_states;
 mod probe;
 mod results;
+mod server_checks;
 mod snapshot;
 mod verdict;
 

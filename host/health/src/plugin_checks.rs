@@ -38,18 +38,17 @@ impl PluginChecks {
 
     /// Makes the running checks those of `live`: what is no longer live ends, even in the middle of a run; what is new starts at once; the
     /// rest is left alone.
-    pub fn follow(&mut self, live: &[Arc<dyn HealthCheck>]) {
+    pub async fn follow(&mut self, live: &[Arc<dyn HealthCheck>]) {
         let watched = &self.watched;
-        self.running.retain(|name, running| {
-            if live.iter().any(|check| Arc::ptr_eq(check, &running.check)) {
-                return true;
-            }
+        let over = self.running.extract_if(.., |_, running| !live.iter().any(|check| Arc::ptr_eq(check, &running.check)));
+        for (name, running) in over.collect::<Vec<_>>() {
             running.task.abort();
+            // The error only says that the task was cancelled. A run that was under way has written its last figures.
+            let _cancelled = running.task.await;
             if !live.iter().any(|check| check.name() == name) {
-                watched.results.close(CheckKind::Plugin, name);
+                watched.close(CheckKind::Plugin, &name);
             }
-            false
-        });
+        }
         for check in live {
             if self.running.contains_key(check.name()) {
                 continue;

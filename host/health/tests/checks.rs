@@ -272,6 +272,35 @@ async fn a_swap_ends_old_checks_and_starts_new_ones_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_configuration_is_followed_while_it_runs() {
+    let mut scene = Scene::begin(Server::Modern, &[], false);
+    scene.until(5).await;
+    scene.asked();
+    let config =
+        |servers: &[&str]| HealthConfig { servers: servers.iter().map(|server| (*server).to_owned()).collect(), ..HealthConfig::default() };
+    let upstreams = |snapshot: HealthSnapshot| -> Vec<(String, CheckStatus)> {
+        let checks = snapshot.checks.into_iter().filter(|check| check.kind == CheckKind::Upstream);
+        checks.map(|check| (check.name, check.status)).collect()
+    };
+    scene.health.apply(config(&["weather", "files"]));
+    let both = upstreams(scene.until(6).await);
+    assert_eq!(both, [("files".to_owned(), CheckStatus::Ok), ("weather".to_owned(), CheckStatus::Ok)]);
+    assert_eq!(scene.asked(), ["connect", "server/discover"], "only the new server is probed at once");
+
+    scene.health.apply(HealthConfig { probe_interval: Duration::from_secs(1), ready_requires_upstreams: true, ..config(&["files"]) });
+    assert_eq!(upstreams(scene.until(7).await), [("files".to_owned(), CheckStatus::Ok)]);
+    scene.asked();
+    *scene.upstream.server.lock() = Server::RefusesConnections;
+    let down = scene.until(10).await;
+    assert_eq!(down.not_ready_because, ["server `files` is not up"]);
+    assert!(scene.asked().len() >= 2);
+    let series = scene.telemetry.snapshot();
+    let checks: Vec<_> =
+        series.of("watchgate_health_check_status").filter(|series| series.value > 0.0).map(|series| series.labels.to_vec()).collect();
+    assert!(format!("{checks:?}").contains("upstream/files") && !format!("{checks:?}").contains("upstream/weather"), "{checks:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_ends_all_checks() {
     let mut scene = Scene::begin(Server::Modern, &[("tools", Answer::Finds(HealthStatus::Ok))], false);
     scene.until(1).await;
