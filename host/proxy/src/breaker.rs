@@ -14,8 +14,8 @@ use crate::config::BreakerConfig;
 /// How long the breaker is open at most, in relation to the configured time.
 const LONGEST: u32 = 10;
 
-/// When to come back while another exchange is on trial: nobody knows how long that takes.
-const DURING_TRIAL: Duration = Duration::from_secs(1);
+/// A trial that takes longer than this, and longer than the breaker is open, does not keep others from being tried.
+const SHORTEST_TRIAL: Duration = Duration::from_secs(1);
 
 /// Closed, it costs an exchange one relaxed load on the way in and one relaxed update on the way out.
 pub(crate) struct Breaker {
@@ -32,7 +32,7 @@ pub(crate) struct Breaker {
 /// What matters while it is not closed.
 #[derive(Default)]
 struct Opened {
-    /// Since `epoch`: when a trial may go out.
+    /// Since `epoch`: when a trial may go out, or another one.
     until: Duration,
     /// In a row.
     failed_trials: u32,
@@ -157,8 +157,8 @@ impl Breaker {
     pub(crate) fn would_admit(&self, now: Instant) -> bool {
         match self.gate() {
             Gate::Closed | Gate::ForcedClosed => true,
-            Gate::ForcedOpen | Gate::Trial => false,
-            Gate::Open => self.has_waited(&self.opened.lock(), now),
+            Gate::ForcedOpen => false,
+            Gate::Open | Gate::Trial => self.has_waited(&self.opened.lock(), now),
         }
     }
 
@@ -203,14 +203,17 @@ impl Breaker {
     }
 
     fn admit_one(&self, now: Instant) -> Admission {
-        let opened = self.opened.lock();
+        let mut opened = self.opened.lock();
         let word = self.word.load(Relaxed);
         match Gate::of(word) {
             Gate::Closed | Gate::ForcedClosed => Admission::Pass(Ticket(word)),
             Gate::ForcedOpen => Admission::Refused { retry_after: self.config.open },
-            Gate::Trial => Admission::Refused { retry_after: DURING_TRIAL },
-            Gate::Open if self.has_waited(&opened, now) => Admission::Trial(self.turn(Gate::Trial)),
-            Gate::Open => Admission::Refused { retry_after: opened.until - self.since_epoch(now) },
+            gate @ (Gate::Open | Gate::Trial) if self.has_waited(&opened, now) => {
+                // An answer that takes long must not keep everybody else out: the next goes on trial beside it, and the first verdict counts.
+                opened.until = self.since_epoch(now).saturating_add(self.config.open.max(SHORTEST_TRIAL));
+                Admission::Trial(if gate == Gate::Trial { Ticket(word) } else { self.turn(Gate::Trial) })
+            }
+            Gate::Open | Gate::Trial => Admission::Refused { retry_after: opened.until - self.since_epoch(now) },
         }
     }
 
@@ -258,7 +261,8 @@ impl Breaker {
                 Some(BreakerState::Open)
             }
             Attempt::Abandoned => {
-                // `until` has passed, so the next exchange is the next trial.
+                // The next exchange is the next trial.
+                opened.until = Duration::ZERO;
                 self.turn(Gate::Open);
                 None
             }

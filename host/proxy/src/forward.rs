@@ -131,8 +131,9 @@ fn choose(server: &Server, only: Option<usize>, tried: &[usize]) -> Result<(Arc<
         }
     }
     for endpoint in &server.endpoints {
-        if let Err(wait) = endpoint.breaker.enter(now) {
-            soonest = soonest.min(wait);
+        match endpoint.breaker.enter(now) {
+            Ok(admitted) => return Ok((endpoint.clone(), admitted)),
+            Err(wait) => soonest = soonest.min(wait),
         }
     }
     Err(Fault::breaker_open(if soonest == Duration::MAX { Duration::ZERO } else { soonest }))

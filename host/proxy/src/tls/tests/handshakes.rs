@@ -18,7 +18,6 @@ async fn alpn_chooses_the_best_that_both_speak() {
         let open = open(&server_state, &client_state, "localhost").await.unwrap();
         assert_eq!((open.server.is_http2(), open.client.is_http2()), (server && client, server && client), "{server} {client}");
         assert!(open.server.is_tls() && open.client.is_tls());
-        assert_eq!(open.server.tcp().local_addr().unwrap(), open.client.tcp().peer_addr().unwrap());
     }
 }
 
