@@ -13,7 +13,7 @@ const MAX_NAME: usize = 128;
 const MAX_LABEL_VALUE: usize = 256;
 
 /// How alerts are evaluated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AlertsConfig {
     /// The rules; their order is the order of notifications.
     pub rules: Vec<Rule>,

@@ -45,6 +45,21 @@ impl Evaluator {
         Self { rules, repeat_interval: config.repeat_interval }
     }
 
+    /// Goes by another configuration, a valid one, from the next step on. A rule keeps its alerts when they are still the same ones to
+    /// whoever was told of them; those of the others are over. Returns what has to be said of these.
+    pub fn reconfigure(&mut self, config: &AlertsConfig, now: Moment) -> Vec<Alert> {
+        let mut before = std::mem::take(&mut self.rules);
+        for rule in &config.rules {
+            let kept = before.iter().position(|state| state.rule.has_alerts_of(rule)).map(|index| before.remove(index));
+            self.rules.push(match kept {
+                Some(state) => RuleState { rule: rule.clone(), ..state },
+                None => RuleState::new(rule.clone()),
+            });
+        }
+        self.repeat_interval = config.repeat_interval;
+        before.iter_mut().flat_map(|state| state.resolve(now, &Observations::new())).collect()
+    }
+
     /// Looks at the metrics as they are `now` and returns what has to be said, in the order of the rules.
     pub fn step(&mut self, now: Moment, snapshot: &MetricSnapshot) -> Vec<Alert> {
         let repeat_interval = self.repeat_interval;

@@ -30,6 +30,15 @@ pub struct Rule {
     pub summary: String,
 }
 
+impl Rule {
+    /// Whether an alert of the one, once fired, is an alert of the other: the same name and labels, over the same series.
+    pub(crate) fn has_alerts_of(&self, other: &Self) -> bool {
+        let identity = |rule: &Self| (rule.name.clone(), rule.metric.clone(), rule.labels.clone(), rule.kind);
+        let shown = |rule: &Self| (rule.severity.clone(), rule.extra_labels.clone());
+        identity(self) == identity(other) && shown(self) == shown(other)
+    }
+}
+
 /// What a rule compares with its threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleKind {

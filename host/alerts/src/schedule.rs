@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use watchgate_hooks::{Alert, AlertState, LiveHooks, unix_ms};
 use watchgate_telemetry::{AlertsFiring, MetricSnapshot, Telemetry};
 
@@ -24,6 +24,7 @@ const RESOLVED_KEPT: usize = 100;
 pub struct Alerts {
     delivery: Delivery,
     shown: Mutex<Shown>,
+    config: watch::Sender<AlertsConfig>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -46,12 +47,26 @@ impl Alerts {
         shutdown: watch::Receiver<bool>,
     ) -> Result<Arc<Self>, Vec<AlertsConfigError>> {
         config.validate()?;
-        let evaluator = Evaluator::new(config);
         let delivery = Delivery::new(live, Arc::clone(&telemetry), Arc::clone(&clock));
-        let alerts = Arc::new(Self { delivery, shown: Mutex::default(), task: Mutex::default() });
-        let work = Arc::clone(&alerts).work(evaluator, config.evaluation_interval, clock, telemetry, shutdown);
+        let alerts =
+            Arc::new(Self { delivery, shown: Mutex::default(), config: watch::Sender::new(config.clone()), task: Mutex::default() });
+        let work = Arc::clone(&alerts).work(clock, telemetry, shutdown);
         *alerts.task.lock() = Some(tokio::spawn(work));
         Ok(alerts)
+    }
+
+    /// Evaluates these rules from now on. Alerts that only an earlier configuration knows are resolved.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `config`; nothing has changed then.
+    pub fn apply(&self, config: &AlertsConfig) -> Result<(), Vec<AlertsConfigError>> {
+        config.validate()?;
+        self.config.send_if_modified(|current| {
+            let is_new = *current != *config;
+            *current = config.clone();
+            is_new
+        });
+        Ok(())
     }
 
     /// Everything about alerts now.
@@ -75,21 +90,23 @@ impl Alerts {
         self.delivery.drain(deadline).await;
     }
 
-    async fn work(
-        self: Arc<Self>,
-        mut evaluator: Evaluator,
-        interval: Duration,
-        clock: Clock,
-        telemetry: Arc<Telemetry>,
-        mut shutdown: watch::Receiver<bool>,
-    ) {
-        let mut ticks = tokio::time::interval(interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn work(self: Arc<Self>, clock: Clock, telemetry: Arc<Telemetry>, mut shutdown: watch::Receiver<bool>) {
+        let mut wanted = self.config.subscribe();
+        let mut config = wanted.borrow_and_update().clone();
+        let mut evaluator = Evaluator::new(&config);
+        let mut ticks = ticks(config.evaluation_interval);
         loop {
             tokio::select! {
                 biased;
                 // A closed channel means that nobody is left who could ask for the end: the process is ending.
                 _ = shutdown.wait_for(|stop| *stop) => return,
+                // `self` holds the sender, so the channel is never closed.
+                _ = wanted.changed() => {
+                    let before = std::mem::replace(&mut config, wanted.borrow_and_update().clone());
+                    self.reconfigure(&mut evaluator, (&before, &config), clock(), &telemetry);
+                    ticks = self::ticks(config.evaluation_interval);
+                    continue;
+                }
                 _ = ticks.tick() => {}
             }
             match metrics(&evaluator, &telemetry).await {
@@ -99,13 +116,26 @@ impl Alerts {
         }
     }
 
+    fn reconfigure(&self, evaluator: &mut Evaluator, (before, after): (&AlertsConfig, &AlertsConfig), now: Moment, telemetry: &Telemetry) {
+        let news = evaluator.reconfigure(after, now);
+        for rule in before.rules.iter().filter(|rule| after.rules.iter().all(|other| other.severity != rule.severity)) {
+            telemetry.emit(AlertsFiring { severity: &rule.severity, count: 0 });
+        }
+        self.say(evaluator, news, now);
+    }
+
     fn evaluate(&self, evaluator: &mut Evaluator, snapshot: &MetricSnapshot, now: Moment, telemetry: &Telemetry) {
         let news = evaluator.step(now, snapshot);
-        for alert in &news {
-            log(alert);
-        }
         for (severity, count) in evaluator.firing_by_severity() {
             telemetry.emit(AlertsFiring { severity, count });
+        }
+        self.say(evaluator, news, now);
+    }
+
+    /// Tells the log, the actions and whoever looks at the snapshot.
+    fn say(&self, evaluator: &Evaluator, news: Vec<Alert>, now: Moment) {
+        for alert in &news {
+            log(alert);
         }
         self.delivery.offer(&news, || evaluator.firing());
         let mut shown = self.shown.lock();
@@ -117,6 +147,13 @@ impl Alerts {
         }
         shown.resolved.truncate(RESOLVED_KEPT);
     }
+}
+
+/// The first at once.
+fn ticks(interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Reading tens of thousands of series takes milliseconds, which traffic on this worker should not wait for.

@@ -70,6 +70,22 @@ struct Scene {
     heard: mpsc::UnboundedReceiver<Heard>,
 }
 
+/// Says that a server is down.
+fn down() -> Rule {
+    Rule {
+        name: "server down".to_owned(),
+        metric: "watchgate_server_up".to_owned(),
+        labels: BTreeMap::new(),
+        kind: RuleKind::Value,
+        op: Operator::Below,
+        threshold: 1.0,
+        for_: Duration::ZERO,
+        severity: "critical".to_owned(),
+        extra_labels: BTreeMap::new(),
+        summary: String::new(),
+    }
+}
+
 impl Scene {
     /// The server is down from the start.
     fn begin(actions: &[(&'static str, &[Answer])]) -> Self {
@@ -81,19 +97,7 @@ impl Scene {
         let live = Arc::new(LiveHooks::new(HookSet::empty()));
         let clock = Arc::new(move || Moment { elapsed: begun.elapsed(), wall: SystemTime::UNIX_EPOCH + begun.elapsed() });
         let (shutdown, ending) = watch::channel(false);
-        let rule = Rule {
-            name: "server down".to_owned(),
-            metric: "watchgate_server_up".to_owned(),
-            labels: BTreeMap::new(),
-            kind: RuleKind::Value,
-            op: Operator::Below,
-            threshold: 1.0,
-            for_: Duration::ZERO,
-            severity: "critical".to_owned(),
-            extra_labels: BTreeMap::new(),
-            summary: String::new(),
-        };
-        let config = AlertsConfig { rules: vec![rule], evaluation_interval: Duration::from_secs(10), ..AlertsConfig::default() };
+        let config = AlertsConfig { rules: vec![down()], evaluation_interval: Duration::from_secs(10), ..AlertsConfig::default() };
         telemetry.emit(ServerUp { server: "weather", up: false });
         live.swap(set(actions, begun, &heard_by));
         let alerts = Alerts::start(&config, clock, Arc::clone(&live), Arc::clone(&telemetry), ending).unwrap();
@@ -211,6 +215,28 @@ async fn an_action_that_goes_live_later_hears_what_fires() {
     scene.swap(&[("mail", &[Answer::Take])]);
     scene.expect("mail", Firing, true, 20).await;
     assert_eq!(scene.alerts.snapshot().alerts.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_is_taken_out_ends_its_alerts_and_a_new_one_is_evaluated_at_once() {
+    let mut scene = Scene::begin(&[("mail", &[Answer::Take])]);
+    scene.expect("mail", Firing, false, 0).await;
+    let firing = |scene: &Scene, severity: &str| {
+        let snapshot = scene.telemetry.snapshot();
+        snapshot.of("watchgate_alerts_firing").find(|series| series.label("severity") == severity).map(|series| series.value)
+    };
+    assert_eq!(firing(&scene, "critical"), Some(1.0));
+    tokio::time::sleep_until(scene.begun + Duration::from_secs(3)).await;
+    let rules = vec![Rule { severity: "page".to_owned(), ..down() }];
+    scene.alerts.apply(&AlertsConfig { rules, evaluation_interval: Duration::from_secs(5), ..AlertsConfig::default() }).unwrap();
+    scene.expect("mail", Resolved, false, 3).await;
+    scene.expect("mail", Firing, false, 3).await;
+    assert_eq!((firing(&scene, "critical"), firing(&scene, "page")), (Some(0.0), Some(1.0)));
+    scene.telemetry.emit(ServerUp { server: "weather", up: true });
+    scene.expect("mail", Resolved, false, 8).await;
+    let nameless = AlertsConfig { rules: vec![Rule { name: String::new(), ..down() }], ..AlertsConfig::default() };
+    assert!(scene.alerts.apply(&nameless).is_err());
+    assert_eq!(scene.alerts.snapshot().rules[0].name, "server down");
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,6 +84,24 @@ fn each_series_over_the_threshold_is_an_alert_of_its_own() {
 }
 
 #[test]
+fn another_configuration_keeps_the_alerts_that_are_still_the_same() {
+    let config = |rules: &[Rule]| AlertsConfig { rules: rules.to_vec(), ..AlertsConfig::default() };
+    let (kept, gone) = (rule(RuleKind::Value), Rule { name: "others".to_owned(), ..rule(RuleKind::Value) });
+    let mut evaluator = Evaluator::new(&config(&[gone.clone(), kept.clone()]));
+    assert_eq!(said(&evaluator.step(at(0), &failures(&[("a", 5.0), ("b", 3.0)]))), ["+a", "+b", "+a", "+b"]);
+    // With another threshold the alerts are the same ones; the next step decides which still hold.
+    let raised = Rule { threshold: 4.0, ..kept.clone() };
+    let over = evaluator.reconfigure(&config(&[raised]), at(5));
+    assert_eq!((said(&over), over.iter().all(|alert| alert.name == "others")), (vec!["-a".to_owned(), "-b".to_owned()], true));
+    assert_eq!(said(&evaluator.step(at(10), &failures(&[("a", 5.0), ("b", 3.0)]))), ["-b"]);
+    // With another severity they are not: whoever was told of the old ones hears that they are over.
+    let severe = Rule { severity: "critical".to_owned(), ..kept };
+    assert_eq!(said(&evaluator.reconfigure(&config(&[severe, gone]), at(15))), ["-a"]);
+    assert_eq!(said(&evaluator.step(at(20), &failures(&[("a", 5.0)]))), ["+a", "+a"]);
+    assert_eq!(said(&evaluator.reconfigure(&config(&[]), at(25))), ["-a", "-a"]);
+}
+
+#[test]
 fn an_alert_fires_once_its_condition_has_held_long_enough() {
     let slow = Rule { for_: Duration::from_secs(30), ..rule(RuleKind::Value) };
     check(
