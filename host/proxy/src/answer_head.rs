@@ -1,8 +1,10 @@
 //! The head of a server's answer: what it says of the connection, the session and the server itself, settled before its body is relayed.
 
+use std::time::Duration;
+
 use http::response::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use watchgate_mcp::header as mcp_header;
 use watchgate_telemetry::AuthResult;
 
@@ -20,8 +22,6 @@ use crate::server::Server;
 use crate::source::Source;
 use crate::upstream_body::UpstreamBody;
 use crate::upstream_connection::Carrier;
-
-use std::time::Duration;
 
 /// A connection is given up this long before the server would close it.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
@@ -119,7 +119,8 @@ fn stream_place(
     host: Option<&HeaderValue>,
 ) -> Option<StreamPlace> {
     let client_path = asked.client_path.as_ref()?;
-    if exchange.session.is_some() || headers::content(&parts.headers) != Content::EventStream {
+    let is_coded = parts.headers.contains_key(header::CONTENT_ENCODING);
+    if is_coded || exchange.session.is_some() || headers::content(&parts.headers) != Content::EventStream {
         return None;
     }
     let host = host.and_then(|host| host.to_str().ok()).map(str::to_owned);

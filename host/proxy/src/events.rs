@@ -208,6 +208,10 @@ impl EventBody {
 
     fn write(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         self.exchange.response_bytes += bytes.len() as u64;
+        // A session whose stream carries something is in use, however long its client asks nothing.
+        if let Some(session) = self.exchange.session {
+            self.exchange.server.touch_session(session);
+        }
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 

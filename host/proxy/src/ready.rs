@@ -47,8 +47,10 @@ impl Ready {
         if version == Version::HTTP_2 {
             headers::join_cookies(&mut headers);
         }
-        if plan.config.expects_policies {
-            // What a policy must read may come neither compressed nor in parts. Asked for always, because a policy may come before the answer does.
+        let may_be_rewritten = method == Method::GET && server.rewrites_answers();
+        if plan.config.expects_policies || may_be_rewritten {
+            // What a policy must read, or what is put right for clients, may come neither compressed nor in parts. For policies it is asked for
+            // always, because one may come before the answer does.
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
@@ -70,9 +72,7 @@ impl Ready {
 
 /// Takes the endpoint's tag off the session id, or off the URL that an endpoint event named (HTTP+SSE), and says which endpoint it names.
 fn take_tag(server: &Server, method: &Method, headers: &mut HeaderMap, target: &mut PathAndQuery) -> Option<usize> {
-    if !server.tags_sessions() {
-        return None;
-    }
+    // Also where the server has only one endpoint left: clients of a session may have been given its tag when there were more.
     let tags = || server.endpoints.iter().map(|endpoint| endpoint.tag);
     if let Some(session) = headers.get(mcp_header::MCP_SESSION_ID) {
         let (id, endpoint) = untag(session.as_bytes(), tags());

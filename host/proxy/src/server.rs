@@ -281,6 +281,16 @@ impl Server {
         }
     }
 
+    /// Whether answers to a GET may have to be put right for clients: endpoint events, OAuth metadata.
+    pub(crate) fn rewrites_answers(&self) -> bool {
+        self.config.mount == Mount::Prefix || self.oauth.is_some() || self.tags_sessions()
+    }
+
+    /// Something was heard of a session.
+    pub(crate) fn touch_session(&self, key: SessionKey) {
+        self.sessions.touched(key, Instant::now());
+    }
+
     /// Whether session ids carry the tag of their endpoint.
     pub(crate) fn tags_sessions(&self) -> bool {
         self.endpoints.len() > 1

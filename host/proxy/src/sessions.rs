@@ -102,7 +102,6 @@ impl Sessions {
         Opening::New { forgotten }
     }
 
-    #[cfg(test)]
     /// Something was heard of a session. One that is not known stays so: clients can name what they like.
     pub(crate) fn touched(&self, key: SessionKey, now: Instant) {
         self.inner.lock().touch(key, now);
