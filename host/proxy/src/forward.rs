@@ -69,20 +69,21 @@ pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing
     let mut tried: Vec<usize> = Vec::new();
     loop {
         let (endpoint, admitted) = choose(server, only, &tried)?;
+        let unsettled = Unsettled { endpoint: endpoint.clone(), admitted: Some(admitted) };
         let lease = Lease { _outstanding: endpoint.health.begin(), _in_flight: endpoint.metrics.in_flight(), endpoint };
         let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, deadline };
         match attempt.run(request).await {
             Ok((response, carrier)) => {
-                note(server, &lease.endpoint, admitted, if is_trouble(response.status()) { Attempt::Failed } else { Attempt::Ok });
+                note(server, unsettled, if is_trouble(response.status()) { Attempt::Failed } else { Attempt::Ok });
                 let attempts = tried.len() as u32 + 1;
                 return Ok(Answered { response, carrier, lease, attempts });
             }
             Err(Failure::Final(fault)) => {
-                note(server, &lease.endpoint, admitted, Attempt::Failed);
+                note(server, unsettled, Attempt::Failed);
                 return Err(fault);
             }
             Err(Failure::Unsent(unsent, fault, kind)) => {
-                note(server, &lease.endpoint, admitted, kind);
+                note(server, unsettled, kind);
                 tried.push(lease.endpoint.index);
                 if !may_retry(server, tried.len() as u32) {
                     return Err(fault);
@@ -139,8 +140,25 @@ fn choose(server: &Server, only: Option<usize>, tried: &[usize]) -> Result<(Arc<
     Err(Fault::breaker_open(if soonest == Duration::MAX { Duration::ZERO } else { soonest }))
 }
 
+/// An attempt of which is not known yet how it ends. Dropped so, its client has left.
+struct Unsettled {
+    endpoint: Arc<Endpoint>,
+    admitted: Option<Admitted>,
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        // The place of a trial is free before this is counted.
+        if self.admitted.take().is_some() {
+            self.endpoint.metrics.request_ended(EndpointResult::Abandoned);
+        }
+    }
+}
+
 /// Says how an attempt ended to everybody who judges the endpoint by it.
-fn note(server: &Server, endpoint: &Endpoint, admitted: Admitted, attempt: Attempt) {
+fn note(server: &Server, mut unsettled: Unsettled, attempt: Attempt) {
+    let Some(admitted) = unsettled.admitted.take() else { return };
+    let endpoint = &unsettled.endpoint;
     let now = Instant::now();
     let result = match attempt {
         Attempt::Ok => EndpointResult::Ok,
