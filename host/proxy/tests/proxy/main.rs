@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod admission;
 mod balancing;
+mod breakers;
 mod denials;
+mod limits;
 mod policy;
 mod redaction;
 mod rig;
