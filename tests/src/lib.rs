@@ -3,6 +3,7 @@
 //! Everything here is blocking and thread-based on purpose: a test decides byte by byte what is on
 //! the wire and when, and no runtime stands between the two.
 
+pub mod conformance;
 pub mod gateway;
 pub mod http1;
 pub mod leak;

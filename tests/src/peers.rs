@@ -210,14 +210,19 @@ impl Peers {
         };
         let modules = self.suite.join("node_modules");
         let mut command = Command::new(modules.join(format!("node-linux-{machine}/bin/node")));
+        command.arg("--import").arg(self.node.join("unprobed.mjs"));
         command.arg(modules.join("@modelcontextprotocol/conformance/dist/index.js"));
         command.env("NO_PROXY", "*").env("no_proxy", "*").env("NO_COLOR", "1").env("PYTHONDONTWRITEBYTECODE", "1");
         Ok(command)
     }
 
-    /// The command line, without the URL, of the SDK client that the conformance suite drives.
-    pub fn conformance_client(&self) -> [PathBuf; 2] {
-        [interpreter(&self.python), self.suite.join("client.py")]
+    /// What runs the SDK's clients for the conformance suite, as peers/clients.py says; it announces itself with
+    /// "clients take orders at".
+    pub fn conformance_clients(&self, socket: &Path) -> Command {
+        let mut command = python(&self.python);
+        command.env("NO_PROXY", "*").env("no_proxy", "*");
+        command.arg(self.node.join("clients.py")).arg(socket).arg(self.suite.join("client.py"));
+        command
     }
 }
 

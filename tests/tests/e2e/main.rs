@@ -4,6 +4,7 @@
 mod alerting;
 mod broken;
 mod chaos;
+mod conformance;
 mod drain;
 mod echo;
 mod examples;

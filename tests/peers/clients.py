@@ -1,0 +1,67 @@
+"""Runs the conformance suite's clients, each in a fork of an interpreter that has imported the SDK.
+
+    python clients.py SOCKET SCRIPT
+
+A run of the suite starts some thirty clients at once, and importing the SDK takes each of them longer
+than everything that it then does. An order is one line of JSON on a connection to SOCKET: `url`, the
+script's argument; `environment`, what it finds there besides; `stdout` and `stderr`, files for what it
+writes. The answer is its exit code.
+"""
+
+import ctypes
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+from typing import Any, NoReturn
+
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def run(script: str, order: dict[str, Any]) -> NoReturn:
+    end_with_parent()
+    for file, descriptor in ((order["stdout"], 1), (order["stderr"], 2)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
+    os.environ.update(order["environment"])
+    sys.argv = [script, order["url"]]
+    runpy.run_path(script, run_name="__main__")
+    sys.exit(0)
+
+
+def serve(connection: socket.socket, script: str) -> NoReturn:
+    end_with_parent()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    order = json.loads(connection.makefile(encoding="utf-8").readline())
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        run(script, order)
+    _, status = os.waitpid(child, 0)
+    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    os._exit(0)
+
+
+def main() -> None:
+    path, script = sys.argv[1:]
+    runpy.run_path(script, run_name="imported")
+    # Nobody waits for the processes that serve.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(128)
+        print(f"clients take orders at {path}", flush=True)
+        while True:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                serve(connection, script)
+            connection.close()
+
+
+main()

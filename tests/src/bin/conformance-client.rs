@@ -1,0 +1,81 @@
+//! Runs an MCP client against a server through a gateway of its own: what the conformance suite takes for the client under test.
+//!
+//! ```text
+//! conformance-client direct|gateway|public PLUGINS SOCKET URL
+//! ```
+//!
+//! The suite adds URL, that of its mock server. `direct` lets the client talk to it, `gateway` puts a gateway between the two that is told URL,
+//! `public` one that is also told the URL under which the client knows it. PLUGINS is a folder, or `-`. The client runs where peers/clients.py
+//! listens on SOCKET.
+
+use std::env;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use watchgate_tests::conformance::{Passage, WRAPPER_COMPLAINT};
+use watchgate_tests::{Gateway, GatewayOptions};
+
+/// Shorter than the suite's own: when that is over it ends this program, which then could not end the gateway.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(75);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    match run(&words.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{WRAPPER_COMPLAINT}{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<u8> {
+    let [route, plugins, socket, url] = *words else { bail!("usage: conformance-client direct|gateway|public PLUGINS SOCKET URL") };
+    let (origin, path) = split(url)?;
+    let plugins = if plugins == "-" { Vec::new() } else { vec!["--plugins", plugins] };
+    match route {
+        "direct" => client(socket, url),
+        "gateway" => {
+            let gateway = Gateway::try_start(&[&["--upstream", origin], plugins.as_slice()].concat(), &GatewayOptions::default())?;
+            client(socket, &format!("http://localhost:{}{path}", gateway.traffic.port()))
+        }
+        "public" => {
+            let passage = Passage::new()?;
+            let public = format!("http://localhost:{}", passage.port());
+            let config = format!("[servers.default]\nurl = \"{origin}\"\nmount = \"root\"\npublic_url = \"{public}\"\n");
+            let gateway = Gateway::try_start(&plugins, &GatewayOptions::config(&config))?;
+            passage.lead_to(gateway.traffic);
+            client(socket, &(public + path))
+        }
+        other => bail!("no route {other:?}"),
+    }
+}
+
+/// The origin of a URL, and the rest.
+fn split(url: &str) -> Result<(&str, &str)> {
+    let authority = url.find("://").with_context(|| format!("not a URL: {url}"))? + "://".len();
+    Ok(url[authority..].find('/').map_or((url, ""), |path| url.split_at(authority + path)))
+}
+
+/// Runs the client and gives its exit code; its output is this program's.
+fn client(socket: &str, url: &str) -> Result<u8> {
+    let directory = TempDir::new()?;
+    let [stdout, stderr] = ["stdout", "stderr"].map(|name| directory.path().join(name));
+    let of_the_suite = env::vars().filter(|(name, _)| name.starts_with("MCP_CONFORMANCE_"));
+    let environment: Map<String, Value> = of_the_suite.map(|(name, value)| (name, value.into())).collect();
+    let order = json!({"url": url, "environment": environment, "stdout": stdout, "stderr": stderr});
+    let mut connection = UnixStream::connect(socket).context("nobody takes orders for clients")?;
+    connection.set_read_timeout(Some(CLIENT_TIMEOUT))?;
+    connection.write_all(format!("{order}\n").as_bytes())?;
+    let mut code = String::new();
+    connection.read_to_string(&mut code).context("the client does not end")?;
+    io::stdout().write_all(&fs::read(stdout)?)?;
+    io::stderr().write_all(&fs::read(stderr)?)?;
+    code.parse().with_context(|| format!("the client ended with {code:?}"))
+}
