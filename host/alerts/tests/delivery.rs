@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use watchgate_alerts::{Alerts, AlertsConfig, Moment, Operator, Rule, RuleKind};
 use watchgate_hooks::{Alert, AlertAction, AlertState, BoxFuture, FailureReason, HookFailure, HookSet, LiveHooks};
-use watchgate_telemetry::{AccessLogTarget, ServerUp, Telemetry, TelemetryConfig};
+use watchgate_telemetry::{ServerUp, Telemetry, TelemetryConfig};
 
 /// How an action answers; the last answer stands.
 #[derive(Clone, Copy)]
@@ -90,7 +90,7 @@ impl Scene {
     /// The server is down from the start.
     fn begin(actions: &[(&'static str, &[Answer])]) -> Self {
         let config =
-            TelemetryConfig { access_log: AccessLogTarget::Off, servers: vec!["weather".to_owned()], operation_buckets: Vec::new() };
+            TelemetryConfig { servers: vec!["weather".to_owned()], ..TelemetryConfig::default() };
         let telemetry = Telemetry::new(config).unwrap();
         let (heard_by, heard) = mpsc::unbounded_channel();
         let begun = Instant::now();

@@ -13,7 +13,7 @@ use watchgate_hooks::{
     BoxFuture, FailureReason, HealthCheck, HealthReport, HealthStatus, HookFailure, HookSet, LiveHooks, StatusBoard, UpstreamCallError,
     UpstreamCalls, UpstreamRequest, UpstreamResponse,
 };
-use watchgate_telemetry::{AccessLogTarget, Telemetry, TelemetryConfig};
+use watchgate_telemetry::{Telemetry, TelemetryConfig};
 
 /// What the one server does.
 #[derive(Clone, Copy, PartialEq)]
@@ -137,7 +137,7 @@ struct Scene {
 impl Scene {
     fn begin(server: Server, checks: &[(&'static str, Answer)], ready_requires_upstreams: bool) -> Self {
         let servers = vec!["weather".to_owned()];
-        let config = TelemetryConfig { access_log: AccessLogTarget::Off, servers: servers.clone(), operation_buckets: Vec::new() };
+        let config = TelemetryConfig { servers: servers.clone(), ..TelemetryConfig::default() };
         let telemetry = Telemetry::new(config).unwrap();
         let (asked_by, asked) = mpsc::unbounded_channel();
         let (runs, ran) = mpsc::unbounded_channel();

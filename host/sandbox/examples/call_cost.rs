@@ -11,7 +11,7 @@ use watchgate_hooks::{
 };
 use watchgate_mcp::Direction;
 use watchgate_sandbox::{Isolation, PluginSettings, PoolConfig, Sandbox, SandboxConfig};
-use watchgate_telemetry::{AccessLogTarget, Telemetry, TelemetryConfig};
+use watchgate_telemetry::{Telemetry, TelemetryConfig};
 
 /// Calls measured in one go, of which there are [`ROUNDS`]; the fastest round is printed.
 const CALLS: u32 = 20_000;
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: call_cost COMPONENT")?;
     let wasm = bytes::Bytes::from(std::fs::read(path)?);
     let telemetry =
-        Telemetry::new(TelemetryConfig { access_log: AccessLogTarget::Off, operation_buckets: Vec::new(), servers: Vec::new() })?;
+        Telemetry::new(TelemetryConfig::default())?;
     let config = SandboxConfig { cache_dir: None, workers: 2, pool: PoolConfig::default() };
     let sandbox = Sandbox::new(config, telemetry, Arc::new(NoServers))?;
     let mut figures = serde_json::Map::new();

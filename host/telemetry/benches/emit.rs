@@ -82,7 +82,7 @@ fn main() {
     for (what, access_log) in
         [("no access log", AccessLogTarget::Off), ("access log", AccessLogTarget::File(folder.path().join("access.log")))]
     {
-        let telemetry = Telemetry::new(TelemetryConfig { access_log, operation_buckets: Vec::new(), servers: vec!["s".into()] }).unwrap();
+        let telemetry = Telemetry::new(TelemetryConfig { access_log, servers: vec!["s".into()], ..TelemetryConfig::default() }).unwrap();
         let server = telemetry.server("s");
         TOOLS.iter().for_each(|tool| server.learn(NameKind::Tool, tool));
         if what == "access log" {

@@ -26,13 +26,14 @@ const POLL: Duration = Duration::from_millis(10);
 const POLLS_BEFORE_PARKING: u32 = 10;
 
 /// Where access lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AccessLogTarget {
     /// Standard output.
     Stdout,
     /// Appended to this file, which is made when absent.
     File(PathBuf),
     /// Nowhere.
+    #[default]
     Off,
 }
 

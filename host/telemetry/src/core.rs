@@ -1,5 +1,6 @@
 //! What every handle of one gateway shares: the families, and the numbers of the words used as label values.
 
+use crate::buckets::HistogramBuckets;
 use crate::certificate::{CertificateMetrics, MOST_CERTIFICATES};
 use crate::endpoint::{EndpointMetrics, MOST_ENDPOINTS};
 use crate::error_type::ErrorWords;
@@ -26,9 +27,9 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub fn new(operation_buckets: &[f64]) -> Self {
+    pub fn new(buckets: &HistogramBuckets) -> Self {
         Self {
-            families: Families::new(operation_buckets),
+            families: Families::new(buckets),
             methods: Interner::new(),
             outcomes: Interner::new(),
             versions: Interner::new(),

@@ -3,22 +3,9 @@
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 
+use crate::buckets::{BucketGroup, HistogramBuckets};
 use crate::family::Family;
-use crate::names::{Buckets, Label, MetricDefinition, MetricKind};
-
-/// The boundaries that the OpenTelemetry MCP conventions advise for operation durations, seconds.
-pub const OPERATION_BUCKETS: &[f64] = &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
-
-const HTTP_BUCKETS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0];
-const OVERHEAD_BUCKETS: &[f64] = &[0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0];
-const CONNECT_BUCKETS: &[f64] = &[0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
-const PLUGIN_BUCKETS: &[f64] =
-    &[0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.02, 0.1, 1.0, 10.0];
-const RELOAD_BUCKETS: &[f64] = &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
-/// A session is a conversation: seconds for a script, hours for a person, days for a service.
-const SESSION_BUCKETS: &[f64] = &[1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 604_800.0];
-const BYTE_BUCKETS: &[f64] =
-    &[64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
+use crate::names::{Label, MetricDefinition, MetricKind};
 
 macro_rules! leaf {
     (counter) => {
@@ -58,19 +45,16 @@ macro_rules! kind {
 
 macro_rules! buckets {
     () => {
-        Buckets::None
+        None
     };
-    (operation) => {
-        Buckets::Operation
-    };
-    ($bounds:ident) => {
-        Buckets::Fixed($bounds)
+    ($group:ident) => {
+        Some(BucketGroup::$group)
     };
 }
 
 /// Makes of each row a variant of [`MetricName`], a row of [`TABLE`] and a field of [`Families`].
 macro_rules! metrics {
-    ($($leaf:ident $(($bounds:ident))? $id:ident $field:ident $name:literal [$($label:ident),*] $help:literal;)*) => {
+    ($($leaf:ident $(($group:ident))? $id:ident $field:ident $name:literal [$($label:ident),*] $help:literal;)*) => {
         /// A metric of the core.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum MetricName {
@@ -85,7 +69,7 @@ macro_rules! metrics {
                 kind: kind!($leaf),
                 help: $help,
                 labels: &[$(Label::$label),*],
-                buckets: buckets!($($bounds)?),
+                buckets: buckets!($($group)?),
             },)*
         ];
 
@@ -95,9 +79,9 @@ macro_rules! metrics {
         }
 
         impl Families {
-            /// Empty families; `operation_buckets` are checked by the caller.
-            pub fn new(operation_buckets: &[f64]) -> Self {
-                Self { $($field: Family::core(MetricName::$id.definition(), operation_buckets),)* }
+            /// Empty families.
+            pub fn new(buckets: &HistogramBuckets) -> Self {
+                Self { $($field: Family::core(MetricName::$id.definition(), buckets),)* }
             }
 
             /// Removes, in every family whose labels begin with `labels`, the series whose values begin with `values`.
@@ -118,27 +102,27 @@ macro_rules! metrics {
 metrics! {
     counter HttpRequests http_requests "watchgate_http_requests_total" [Server, Method, Status, Outcome]
         "HTTP exchanges that ended.";
-    histogram(HTTP_BUCKETS) HttpRequestDuration http_request_duration "watchgate_http_request_duration_seconds" [Server, Method]
+    histogram(Http) HttpRequestDuration http_request_duration "watchgate_http_request_duration_seconds" [Server, Method]
         "Time from the request's head to the last byte of the answer, in seconds. Event streams count when they end.";
     gauge HttpRequestsInFlight http_requests_in_flight "watchgate_http_requests_in_flight" [Server, Method]
         "HTTP exchanges going on now, open event streams included.";
-    histogram(OVERHEAD_BUCKETS) Overhead overhead "watchgate_overhead_seconds" [Server]
+    histogram(Overhead) Overhead overhead "watchgate_overhead_seconds" [Server]
         "Time an operation spent in the gateway itself, upstream and plugin time excluded, in seconds.";
     counter ToolCalls tool_calls "watchgate_mcp_tool_calls_total" [Server, Tool, Outcome]
         "Calls of tools (tools/call) that ended.";
-    histogram(operation) ToolCallDuration tool_call_duration "watchgate_mcp_tool_call_duration_seconds" [Server, Tool]
+    histogram(Operation) ToolCallDuration tool_call_duration "watchgate_mcp_tool_call_duration_seconds" [Server, Tool]
         "Time from the arrival of a tools/call to the last byte of its answer, in seconds.";
-    histogram(BYTE_BUCKETS) MessageBytes message_bytes "watchgate_mcp_message_bytes" [Server, Direction]
+    histogram(Bytes) MessageBytes message_bytes "watchgate_mcp_message_bytes" [Server, Direction]
         "Size of JSON-RPC messages as received, in bytes.";
-    histogram(operation) ServerOperationDuration server_operation_duration "mcp_server_operation_duration_seconds"
+    histogram(Operation) ServerOperationDuration server_operation_duration "mcp_server_operation_duration_seconds"
         [Server, McpMethodName, GenAiToolName, GenAiPromptName, ErrorType, Outcome, McpProtocolVersion, Initiator]
         "Time from a JSON-RPC request or notification being received to its answer or acknowledgement being sent, in seconds: what the sender sees. By the OpenTelemetry conventions the codes -32700, -32600, -32601, -32602 and -32002 are no error_type here.";
-    histogram(operation) ClientOperationDuration client_operation_duration "mcp_client_operation_duration_seconds"
+    histogram(Operation) ClientOperationDuration client_operation_duration "mcp_client_operation_duration_seconds"
         [Server, McpMethodName, GenAiToolName, GenAiPromptName, ErrorType, Outcome, McpProtocolVersion]
         "Time spent waiting for the upstream server's answer to a client's request or notification, in seconds: what the upstream costs.";
     gauge ServerUp server_up "watchgate_server_up" [Server]
         "1 when the last probe of the server succeeded, else 0.";
-    histogram(CONNECT_BUCKETS) UpstreamConnect upstream_connect "watchgate_upstream_connect_seconds" [Server, Result]
+    histogram(Connect) UpstreamConnect upstream_connect "watchgate_upstream_connect_seconds" [Server, Result]
         "Time to open a connection to the server, in seconds; result is ok or failed.";
     gauge EndpointUp endpoint_up "watchgate_endpoint_up" [Server, Endpoint]
         "1 when the endpoint worked when it was last tried, else 0.";
@@ -172,7 +156,7 @@ metrics! {
         "Requests refused because of the value of their Host or Origin; reason is host or origin.";
     gauge SessionsActive sessions_active "watchgate_sessions_active" [Server]
         "Sessions of protocol revisions before 2026-07-28 that are neither ended nor idle for too long.";
-    histogram(SESSION_BUCKETS) SessionDuration session_duration "mcp_server_session_duration_seconds" [Server]
+    histogram(Session) SessionDuration session_duration "mcp_server_session_duration_seconds" [Server]
         "Time from a session's initialize to its end, in seconds; for one that was left idle, to its last use.";
     counter ConnectionsRefused connections_refused "watchgate_connections_refused_total" [Reason]
         "Client connections ended before there was an exchange; reason is tls_handshake, slow_head, malformed_head, head_too_large or too_many.";
@@ -190,7 +174,7 @@ metrics! {
         "Client connections open now.";
     counter PluginCalls plugin_calls "watchgate_plugin_calls_total" [Plugin, Kind]
         "Calls of a plugin that ended, failed ones included.";
-    histogram(PLUGIN_BUCKETS) PluginCallDuration plugin_call_duration "watchgate_plugin_call_duration_seconds" [Plugin, Kind]
+    histogram(Plugin) PluginCallDuration plugin_call_duration "watchgate_plugin_call_duration_seconds" [Plugin, Kind]
         "Time of one plugin call, waiting for an instance included, in seconds.";
     counter PluginFailures plugin_failures "watchgate_plugin_failures_total" [Plugin, Kind, Reason]
         "Plugin calls that gave no answer.";
@@ -216,7 +200,7 @@ metrics! {
         "Values of the plugin's own metrics that went to the labels `_other`, because it had 1000 series.";
     counter Reloads reloads "watchgate_reload_total" [Result, Reason]
         "Ends of the reload pipeline: result is live, refused or removed; reason is the refusal's code.";
-    histogram(RELOAD_BUCKETS) ReloadDuration reload_duration "watchgate_reload_duration_seconds" [Result]
+    histogram(Reload) ReloadDuration reload_duration "watchgate_reload_duration_seconds" [Result]
         "Time from a plugin file being seen to the end of the pipeline, in seconds.";
     float_gauge ReloadLastSuccess reload_last_success "watchgate_reload_last_success_timestamp_seconds" []
         "When a generation last went live, seconds since the Unix epoch.";
@@ -224,7 +208,7 @@ metrics! {
         "Telemetry that was lost, so that traffic was not.";
     gauge HealthCheckStatus health_check_status "watchgate_health_check_status" [Check, State]
         "1 for the status the check reported last, 0 for the others it has reported.";
-    histogram(CONNECT_BUCKETS) HealthCheckDuration health_check_duration "watchgate_health_check_duration_seconds" [Check]
+    histogram(Connect) HealthCheckDuration health_check_duration "watchgate_health_check_duration_seconds" [Check]
         "Time of one run of the check, in seconds.";
     gauge AlertsFiring alerts_firing "watchgate_alerts_firing" [Severity]
         "Alerts firing now.";
@@ -255,7 +239,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::TABLE;
-    use crate::names::{Buckets, Label, MetricKind};
+    use crate::names::{Label, MetricKind};
 
     #[test]
     fn every_row_stands_at_its_own_index_under_a_name_of_its_own() {
@@ -265,7 +249,7 @@ mod tests {
             assert!(names.insert(row.name), "{} stands twice", row.name);
             assert!(row.help.ends_with('.'), "{}: help is a sentence", row.name);
             assert_eq!(row.kind == MetricKind::Counter, row.name.ends_with("_total"), "{}", row.name);
-            assert_eq!(row.kind == MetricKind::Histogram, !matches!(row.buckets, Buckets::None), "{}", row.name);
+            assert_eq!(row.kind == MetricKind::Histogram, row.buckets.is_some(), "{}", row.name);
             let labels: HashSet<_> = row.labels.iter().collect();
             assert_eq!(labels.len(), row.labels.len(), "{}", row.name);
             for owner in [Label::Server, Label::Check, Label::Name] {

@@ -10,7 +10,8 @@ use prometheus::core::Metric;
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts};
 
-use crate::names::{Buckets, MetricDefinition};
+use crate::buckets::HistogramBuckets;
+use crate::names::MetricDefinition;
 use crate::owner::Owner;
 
 /// What one series counts with. Clones share the value.
@@ -56,18 +57,13 @@ pub(crate) struct Family<M> {
 
 impl<M: Leaf> Family<M> {
     /// The family of a row of the table.
-    pub fn core(definition: &MetricDefinition, operation_buckets: &[f64]) -> Self {
-        let buckets = match definition.buckets {
-            Buckets::None => &[],
-            Buckets::Fixed(bounds) => bounds,
-            Buckets::Operation => operation_buckets,
-        };
+    pub fn core(definition: &MetricDefinition, buckets: &HistogramBuckets) -> Self {
         Self {
             name: definition.name.into(),
             help: definition.help.into(),
             labels: definition.labels.iter().map(|label| label.as_str().into()).collect(),
             fixed: None,
-            buckets: buckets.to_vec(),
+            buckets: definition.buckets.map_or_else(Vec::new, |group| buckets.of(group).to_vec()),
             series: RwLock::default(),
         }
     }

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod bounded_names;
+mod buckets;
 mod certificate;
 mod client_requests;
 mod core;
@@ -29,13 +30,13 @@ mod telemetry;
 mod words;
 
 pub use access_log::AccessLogTarget;
+pub use buckets::{BucketError, BucketGroup, HistogramBuckets, OPERATION_BUCKETS};
 pub use certificate::CertificateMetrics;
 pub use endpoint::EndpointMetrics;
 pub use facts::{
     AccessLine, AlertDelivered, AlertsFiring, ConfigReloadFinished, ConnectionRefused, ErrorType, ExchangeFinished, Fact, GuardRefused,
     HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped, UpstreamConnected,
 };
-pub use families::OPERATION_BUCKETS;
 pub use names::{Label, MetricDefinition, MetricKind, MetricName, reference_markdown};
 pub use plugin_handles::PluginHandles;
 pub use plugin_metrics::{Declaration, DeclareError, MOST_METRICS, MOST_SERIES, MetricId, PluginMetrics};

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::buckets::BucketGroup;
 use crate::families::TABLE;
 
 pub use crate::families::MetricName;
@@ -28,17 +29,6 @@ impl MetricKind {
     }
 }
 
-/// Upper bucket bounds of a histogram.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Buckets {
-    /// Not a histogram.
-    None,
-    /// The same for every gateway.
-    Fixed(&'static [f64]),
-    /// [`crate::TelemetryConfig::operation_buckets`].
-    Operation,
-}
-
 /// One row of the table of metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricDefinition {
@@ -52,7 +42,8 @@ pub struct MetricDefinition {
     pub help: &'static str,
     /// Its labels, in the order in which code gives their values.
     pub labels: &'static [Label],
-    pub(crate) buckets: Buckets,
+    /// The group whose bucket bounds it has, if it is a histogram.
+    pub buckets: Option<BucketGroup>,
 }
 
 impl MetricName {

@@ -12,6 +12,7 @@ use prometheus::proto::MetricFamily;
 
 use crate::access_log::{AccessLog, AccessLogTarget, AccessRecord, Losses};
 use crate::bounded_names::{BoundedNames, cut};
+use crate::buckets::HistogramBuckets;
 use crate::certificate::CertificateMetrics;
 use crate::client_requests::ClientRequests;
 use crate::core::Core;
@@ -19,7 +20,7 @@ use crate::endpoint::EndpointMetrics;
 use crate::facts::{
     AlertDelivered, AlertsFiring, ConfigReloadFinished, ExchangeFinished, Fact, HealthCheckFinished, ReloadFinished, ServerUp,
 };
-use crate::families::{Families, OPERATION_BUCKETS};
+use crate::families::Families;
 use crate::names::Label;
 use crate::plugin_handles::PluginHandles;
 use crate::plugin_metrics::{PluginMetrics, PluginStore};
@@ -36,14 +37,13 @@ const MOST_SEVERITIES: usize = 32;
 /// Servers at once. They are configured, so this only keeps a mistake from filling memory.
 const MOST_SERVERS: usize = 1000;
 
-/// What the room needs to know.
-#[derive(Clone, Debug)]
+/// What the room needs to know. The default is no access log, and every histogram with its default buckets.
+#[derive(Clone, Debug, Default)]
 pub struct TelemetryConfig {
     /// Where access lines go.
     pub access_log: AccessLogTarget,
-    /// Upper bounds for durations of operations and tool calls, seconds, rising; empty for those of the OpenTelemetry MCP
-    /// conventions.
-    pub operation_buckets: Vec<f64>,
+    /// The bucket bounds of histograms.
+    pub buckets: HistogramBuckets,
     /// The names of the configured servers.
     pub servers: Vec<String>,
 }
@@ -62,9 +62,6 @@ pub enum TelemetryError {
     /// The writer of the access log cannot be started.
     #[error("cannot start the thread that writes the access log: {0}")]
     AccessLogThread(io::Error),
-    /// The bounds are not finite and rising.
-    #[error("histogram buckets must be finite numbers in rising order")]
-    Buckets,
 }
 
 /// All telemetry of one gateway.
@@ -89,11 +86,7 @@ pub struct Telemetry {
 impl Telemetry {
     /// Opens the access log and starts its writer. The configured servers' metrics exist from now on.
     pub fn new(config: TelemetryConfig) -> Result<Arc<Self>, TelemetryError> {
-        let buckets = if config.operation_buckets.is_empty() { OPERATION_BUCKETS } else { &config.operation_buckets };
-        if !buckets.iter().all(|bound| bound.is_finite()) || !buckets.is_sorted_by(|low, high| low < high) {
-            return Err(TelemetryError::Buckets);
-        }
-        let core = Arc::new(Core::new(buckets));
+        let core = Arc::new(Core::new(&config.buckets));
         let lost = |reason| core.families.telemetry_dropped.with(&["access_log", reason]);
         let losses = Losses { queue_full: lost("queue_full"), write_failed: lost("write_failed") };
         core.families.build_info.with(&[env!("CARGO_PKG_VERSION")]).set(1);

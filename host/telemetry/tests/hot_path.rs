@@ -105,7 +105,7 @@ fn emit_exchange(telemetry: &Telemetry, server: &ServerMetrics, line: AccessLine
 fn the_hot_path_does_not_allocate() {
     let folder = tempfile::tempdir().unwrap();
     let access_log = AccessLogTarget::File(folder.path().join("access.log"));
-    let telemetry = Telemetry::new(TelemetryConfig { access_log, operation_buckets: Vec::new(), servers: vec!["s".into()] }).unwrap();
+    let telemetry = Telemetry::new(TelemetryConfig { access_log, servers: vec!["s".into()], ..TelemetryConfig::default() }).unwrap();
     let server = telemetry.server("s");
     let plugin = telemetry.plugin("p");
     let endpoint = telemetry.endpoint("s", "a:1");

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use watchgate_catalog::{Catalog, CatalogConfig, Loader, WatchMode};
 use watchgate_hooks::{ChainResult, HookSet, Kind, LiveHooks, Message, PluginStatus, StatusBoard, Surface};
 use watchgate_mcp::Direction;
-use watchgate_telemetry::{AccessLogTarget, Series, Telemetry, TelemetryConfig};
+use watchgate_telemetry::{Series, Telemetry, TelemetryConfig};
 
 use crate::fake_loader::FakeLoader;
 
@@ -66,7 +66,7 @@ impl<L: Loader + Clone> World<L> {
             std::fs::create_dir(&folder).unwrap();
             fill(&folder);
         }
-        let config = TelemetryConfig { access_log: AccessLogTarget::Off, operation_buckets: Vec::new(), servers: Vec::new() };
+        let config = TelemetryConfig::default();
         let telemetry = Telemetry::new(config).unwrap();
         let (live, board) = (Arc::new(LiveHooks::new(HookSet::empty())), Arc::new(StatusBoard::new()));
         let (shutdown, stop) = watch::channel(false);

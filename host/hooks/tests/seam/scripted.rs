@@ -9,7 +9,7 @@ use watchgate_hooks::{
     Verdict,
 };
 use watchgate_mcp::Direction;
-use watchgate_telemetry::{AccessLogTarget, Telemetry, TelemetryConfig};
+use watchgate_telemetry::{Telemetry, TelemetryConfig};
 
 type Script = dyn Fn(&Message) -> Result<Reply, HookFailure> + Send + Sync;
 
@@ -85,9 +85,7 @@ pub fn triggers(triggers: &[&str]) -> Interest {
 
 /// A telemetry of the test's own.
 pub fn telemetry() -> Arc<Telemetry> {
-    let config =
-        TelemetryConfig { access_log: AccessLogTarget::Off, operation_buckets: vec![0.1, 1.0], servers: vec!["weather".to_owned()] };
-    Telemetry::new(config).unwrap()
+    Telemetry::new(TelemetryConfig { servers: vec!["weather".to_owned()], ..TelemetryConfig::default() }).unwrap()
 }
 
 /// A chain of policies that all have order 0.

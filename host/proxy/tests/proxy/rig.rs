@@ -93,8 +93,8 @@ impl Rig {
     pub fn under(conditions: Conditions, config: ProxyConfig) -> Self {
         let telemetry = Telemetry::new(TelemetryConfig {
             access_log: conditions.access_log.map_or(AccessLogTarget::Off, AccessLogTarget::File),
-            operation_buckets: Vec::new(),
             servers: config.servers.iter().map(|server| server.name.clone()).collect(),
+            ..TelemetryConfig::default()
         })
         .unwrap();
         let live = Arc::new(LiveHooks::new(HookSet::empty()));

@@ -12,7 +12,7 @@ use watchgate_hooks::{
 };
 use watchgate_mcp::{ContentCounts, Direction, Outcome};
 use watchgate_sandbox::{LivePlugin, LoadError, PluginSettings, PoolConfig, Sandbox, SandboxConfig};
-use watchgate_telemetry::{AccessLogTarget, Telemetry, TelemetryConfig};
+use watchgate_telemetry::{Telemetry, TelemetryConfig};
 
 /// A sandbox and what it reports to.
 pub struct Rig {
@@ -31,7 +31,7 @@ impl Rig {
     }
 
     pub fn with(pool: PoolConfig, upstreams: Arc<dyn UpstreamCalls>) -> Self {
-        let config = TelemetryConfig { access_log: AccessLogTarget::Off, operation_buckets: Vec::new(), servers: Vec::new() };
+        let config = TelemetryConfig::default();
         let telemetry = Telemetry::new(config).unwrap();
         // Shared by all tests and runs, so that a component is compiled once.
         let cache_dir = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::MetricKind;
-use crate::families::OPERATION_BUCKETS;
+use crate::buckets::OPERATION_BUCKETS;
 
 /// Longest metric name, bytes.
 const LONGEST_NAME: usize = 128;

@@ -178,8 +178,7 @@ fn dropping_telemetry_still_writes_what_was_queued() {
 fn a_target_that_cannot_be_opened_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     for path in [folder.path().to_path_buf(), folder.path().join("absent/access.log")] {
-        let config =
-            TelemetryConfig { access_log: AccessLogTarget::File(path.clone()), operation_buckets: Vec::new(), servers: Vec::new() };
+        let config = TelemetryConfig { access_log: AccessLogTarget::File(path.clone()), ..TelemetryConfig::default() };
         let Err(error) = Telemetry::new(config) else { panic!("{} was opened", path.display()) };
         assert!(matches!(&error, TelemetryError::AccessLog { path: named, .. } if *named == path));
         assert!(error.to_string().starts_with(&format!("cannot write the access log {}: ", path.display())), "{error}");

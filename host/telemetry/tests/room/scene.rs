@@ -8,7 +8,7 @@ use watchgate_telemetry::{
 };
 
 pub fn telemetry(access_log: AccessLogTarget) -> Arc<Telemetry> {
-    Telemetry::new(TelemetryConfig { access_log, operation_buckets: Vec::new(), servers: vec!["weather".into()] }).unwrap()
+    Telemetry::new(TelemetryConfig { access_log, servers: vec!["weather".into()], ..TelemetryConfig::default() }).unwrap()
 }
 
 pub fn exchange(server: &ServerMetrics) -> ExchangeFinished<'_> {

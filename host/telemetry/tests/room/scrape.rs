@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use watchgate_telemetry::{
-    AccessLine, AccessLogTarget, AlertDelivered, AlertsFiring, CertificateMetrics, Declaration, EndpointMetrics, ErrorType,
-    ExchangeFinished, HealthCheckFinished, HttpMethod, Label, MetricKind, MetricName, NameKind, OperationFinished, ReloadFinished,
-    ServerMetrics, ServerUp, Telemetry, TelemetryConfig, TelemetryDropped, TelemetryError, UpstreamConnected, reference_markdown,
+    AccessLine, AccessLogTarget, AlertDelivered, AlertsFiring, BucketGroup, CertificateMetrics, Declaration, EndpointMetrics, ErrorType,
+    ExchangeFinished, HealthCheckFinished, HistogramBuckets, HttpMethod, Label, MetricKind, MetricName, NameKind, OperationFinished,
+    ReloadFinished, ServerMetrics, ServerUp, Telemetry, TelemetryConfig, TelemetryDropped, UpstreamConnected, reference_markdown,
 };
 
 use crate::exposition::Exposition;
@@ -317,19 +317,22 @@ fn the_snapshot_holds_the_same_values_sorted() {
 }
 
 #[test]
-fn operation_buckets_are_the_configured_ones() {
-    let with = |operation_buckets: Vec<f64>| {
-        Telemetry::new(TelemetryConfig { access_log: AccessLogTarget::Off, operation_buckets, servers: vec!["weather".into()] })
-    };
-    let bounds = |buckets: Vec<f64>| -> Vec<String> {
-        let telemetry = with(buckets).unwrap();
+fn buckets_are_the_configured_ones() {
+    let bounds = |set: Option<Vec<f64>>, metric: &str| -> Vec<String> {
+        let mut buckets = HistogramBuckets::default();
+        if let Some(bounds) = set {
+            buckets.set(BucketGroup::Operation, bounds).unwrap();
+        }
+        let telemetry = Telemetry::new(TelemetryConfig { buckets, ..TelemetryConfig::default() }).unwrap();
         telemetry.emit(scene::tool_call(&telemetry.server("weather"), "echo"));
-        let scraped = scrape(&telemetry);
-        scraped.find("mcp_server_operation_duration_seconds_bucket", &[]).iter().map(|(labels, _)| labels["le"].clone()).collect()
+        scrape(&telemetry).find(&format!("{metric}_bucket"), &[]).iter().map(|(labels, _)| labels["le"].clone()).collect()
     };
-    assert_eq!(bounds(vec![0.5, 2.0]), ["0.5", "2", "+Inf"]);
-    assert_eq!(bounds(Vec::new()), ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10", "30", "60", "120", "300", "+Inf"]);
-    for bad in [vec![1.0, 0.5], vec![1.0, 1.0], vec![f64::NAN], vec![f64::INFINITY]] {
-        assert!(matches!(with(bad), Err(TelemetryError::Buckets)));
+    let conventions = ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10", "30", "60", "120", "300", "+Inf"];
+    for metric in
+        ["mcp_server_operation_duration_seconds", "mcp_client_operation_duration_seconds", "watchgate_mcp_tool_call_duration_seconds"]
+    {
+        assert_eq!(bounds(Some(vec![0.5, 2.0]), metric), ["0.5", "2", "+Inf"]);
+        assert_eq!(bounds(None, metric), conventions);
     }
+    assert_eq!(bounds(Some(vec![0.5, 2.0]), "watchgate_overhead_seconds"), bounds(None, "watchgate_overhead_seconds"));
 }

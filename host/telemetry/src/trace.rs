@@ -1,0 +1,18 @@
+//! Traces: the record of one exchange and its spans, where it is kept, and how it leaves the gateway.
+
+mod attribute;
+mod config;
+mod context;
+mod conventions;
+mod ids;
+mod policy;
+mod random;
+mod record;
+
+pub use attribute::{Attribute, AttributeKind, AttributeValue};
+pub use config::{Exporter, RecentConfig, TracesConfig};
+pub use context::{InvalidContexts, TraceContext, TraceParent, TraceParentText};
+pub use conventions::{OperationTarget, SpanDefinition, SpanProtocol, SpanShape};
+pub use ids::{SpanId, TraceId};
+pub use policy::{TraceInterest, TracePolicy};
+pub use record::{SpanEvent, SpanKind, SpanRecord, SpanStatus, TraceFinished, TraceRecord};
