@@ -6,8 +6,11 @@
 mod admission;
 mod balancing;
 mod breakers;
+mod compression;
 mod denials;
+mod idle;
 mod limits;
 mod policy;
 mod redaction;
 mod rig;
+mod trailers;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use watchgate_hooks::{
     BoxFuture, ChainedPolicy, Edit, FailureReason, HookFailure, HookSet, Interest, Message, RedactionChain, RedactionPolicy, Reply, Verdict,
 };
+use watchgate_telemetry::Telemetry;
 
 use crate::rig::Rig;
 
@@ -44,11 +45,16 @@ fn judge(message: &Message) -> Result<Reply, HookFailure> {
     Ok(Reply { verdict: Verdict::Pass, edits })
 }
 
+/// [`judge`] and nothing else.
+pub fn hook_set(telemetry: &Telemetry) -> HookSet {
+    let policy = Arc::new(Policy { interest: Interest::default(), judge: Box::new(judge) });
+    let chained = ChainedPolicy { policy, order: 0, handles: telemetry.plugin("hand") };
+    HookSet { redaction: RedactionChain::new(vec![chained]), ..HookSet::empty() }
+}
+
 impl Rig {
     /// Makes [`judge`] live.
     pub fn go_live(&self) {
-        let policy = Arc::new(Policy { interest: Interest::default(), judge: Box::new(judge) });
-        let chained = ChainedPolicy { policy, order: 0, handles: self.telemetry.plugin("hand") };
-        self.live.swap(HookSet { redaction: RedactionChain::new(vec![chained]), ..HookSet::empty() });
+        self.live.swap(hook_set(&self.telemetry));
     }
 }
