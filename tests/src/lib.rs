@@ -15,6 +15,7 @@ pub mod process;
 pub mod random;
 pub mod raw;
 pub mod scripted_socket;
+pub mod soak;
 pub mod upstream;
 pub mod vitals;
 pub mod wait;

@@ -56,8 +56,12 @@ impl RawMessage {
 impl fmt::Debug for RawMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 400;
+        const SHOWN_OF_A_FIELD: usize = 80;
         let fields = |f: &mut fmt::Formatter<'_>, fields: &[Field]| {
-            fields.iter().try_for_each(|(name, value)| writeln!(f, "  {}: {}", name.escape_ascii(), value.escape_ascii()))
+            fields.iter().try_for_each(|(name, value)| {
+                let shown = &value[..value.len().min(SHOWN_OF_A_FIELD)];
+                writeln!(f, "  {}: {} ({} bytes)", name.escape_ascii(), shown.escape_ascii(), value.len())
+            })
         };
         writeln!(f, "{}", self.start.escape_ascii())?;
         fields(f, &self.headers)?;

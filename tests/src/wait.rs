@@ -36,6 +36,11 @@ pub fn wait_for<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Opti
     }
 }
 
+/// Lets time pass: for the pace of traffic, never to wait for something.
+pub fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
 /// A gate between threads: closed at first, opened once, then open for good. Clones share it.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);

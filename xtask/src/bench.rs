@@ -13,15 +13,15 @@ use crate::workspace::{build_release, output, release_binary, run};
 /// What is measured.
 #[derive(Debug, clap::Args)]
 pub struct BenchArguments {
+    /// Measure only these: `throughput`, `half-load`, `sse`, `neighbours`, `reload`, `idle`; or `soak`, which is measured only when it is named.
+    #[arg(value_name = "SCENARIO")]
+    pub scenarios: Vec<String>,
     /// Also write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// How long each row of the table is measured.
-    #[arg(long, default_value_t = 6)]
-    pub seconds: u64,
-    /// Measure only this: `throughput`, `half-load`, `sse`, `neighbours`, `reload` or `idle`. May be repeated.
-    #[arg(long, value_name = "SCENARIO")]
-    pub only: Vec<String>,
+    /// How long each row of the table is measured; 6 seconds, and 10 minutes for `soak`, when it is not said.
+    #[arg(long)]
+    pub seconds: Option<u64>,
 }
 
 /// Runs the benchmark in the place of this process.
@@ -34,12 +34,12 @@ pub fn bench(arguments: &BenchArguments) -> Result<()> {
     build_release()?;
     let mut command = Command::new(release_binary("watchgate-bench"));
     command.arg("run").arg("--plugins").arg(components.plugins).arg("--guests").arg(components.guests).arg("--nginx").arg(nginx);
-    command.args(["--seconds", &arguments.seconds.to_string()]);
+    command.args(&arguments.scenarios);
+    if let Some(seconds) = arguments.seconds {
+        command.args(["--seconds", &seconds.to_string()]);
+    }
     if let Some(file) = &arguments.json {
         command.arg("--json").arg(file);
-    }
-    for scenario in &arguments.only {
-        command.args(["--only", scenario]);
     }
     Err(anyhow!(command.exec()).context("cannot run the benchmark"))
 }

@@ -21,7 +21,12 @@ use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 
 use crate::report::Report;
-use crate::scenarios::{SCENARIOS, Setting};
+use crate::scenarios::{SCENARIOS, Setting, When};
+
+/// How long a row is measured when it is not said.
+const ROW: Duration = Duration::from_secs(6);
+/// How long the soak lasts when it is not said.
+const SOAK: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -48,15 +53,15 @@ struct RunArguments {
     /// The program nginx.
     #[arg(long, value_name = "FILE")]
     nginx: PathBuf,
-    /// How long each row is measured.
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: u64,
+    /// How long each row is measured; 6 seconds, and 10 minutes for `soak`, when it is not said.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: Option<u64>,
     /// Also write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure only this scenario. May be repeated.
-    #[arg(long, value_name = "SCENARIO")]
-    only: Vec<String>,
+    /// Measure only these scenarios.
+    #[arg(value_name = "SCENARIO")]
+    scenarios: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -74,21 +79,23 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &RunArguments) -> Result<()> {
-    for name in &arguments.only {
-        let known = SCENARIOS.map(|(known, _)| known);
+    for name in &arguments.scenarios {
+        let known = SCENARIOS.map(|(known, ..)| known);
         ensure!(known.contains(&name.as_str()), "there is no scenario {name}; there are {}", known.join(", "));
     }
     let setting = Setting {
         plugins: arguments.plugins.clone(),
         guests: arguments.guests.clone(),
         nginx: arguments.nginx.clone(),
-        duration: Duration::from_secs(arguments.seconds),
+        duration: arguments.seconds.map_or(ROW, Duration::from_secs),
+        soak: arguments.seconds.map_or(SOAK, Duration::from_secs),
         upstream: upstream::Upstream::start()?,
     };
     let mut report = Report::new(machine::describe(&arguments.nginx));
     println!("{}", machine::in_words(&arguments.nginx));
-    for (name, scenario) in SCENARIOS {
-        if arguments.only.is_empty() || arguments.only.iter().any(|wanted| wanted == name) {
+    for (name, when, scenario) in SCENARIOS {
+        let is_named = arguments.scenarios.iter().any(|wanted| wanted == name);
+        if is_named || (arguments.scenarios.is_empty() && when == When::Always) {
             let section = scenario(&setting)?;
             println!("{}", section.table());
             report.add(name, &section);

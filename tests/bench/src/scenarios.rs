@@ -4,6 +4,7 @@ mod half_load;
 mod idle;
 mod neighbours;
 mod reload;
+mod soak;
 mod stream;
 mod throughput;
 
@@ -28,6 +29,8 @@ pub struct Setting {
     pub nginx: PathBuf,
     /// How long a row is measured.
     pub duration: Duration,
+    /// How long the soak lasts.
+    pub soak: Duration,
     /// The one upstream.
     pub upstream: Upstream,
 }
@@ -35,14 +38,24 @@ pub struct Setting {
 /// A scenario.
 type Scenario = fn(&Setting) -> Result<Section>;
 
+/// When a scenario is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Unless others are named.
+    Always,
+    /// When it is named: it takes long.
+    Named,
+}
+
 /// Every scenario by its name, in the order of the report.
-pub const SCENARIOS: [(&str, Scenario); 6] = [
-    ("throughput", throughput::measure),
-    ("half-load", half_load::measure),
-    ("sse", stream::measure),
-    ("neighbours", neighbours::measure),
-    ("reload", reload::measure),
-    ("idle", idle::measure),
+pub const SCENARIOS: [(&str, When, Scenario); 7] = [
+    ("throughput", When::Always, throughput::measure),
+    ("half-load", When::Always, half_load::measure),
+    ("sse", When::Always, stream::measure),
+    ("neighbours", When::Always, neighbours::measure),
+    ("reload", When::Always, reload::measure),
+    ("idle", When::Always, idle::measure),
+    ("soak", When::Named, soak::measure),
 ];
 
 impl Setting {

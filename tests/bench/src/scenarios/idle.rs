@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tempfile::TempDir;
-use watchgate_tests::GatewayOptions;
+use watchgate_tests::{GatewayOptions, vitals};
 
 use super::Setting;
 use crate::closed_loop;
@@ -34,14 +34,14 @@ pub fn measure(setting: &Setting) -> Result<Section> {
     cached.sort_unstable();
     let running = start()?;
     std::thread::sleep(SETTLE);
-    let idle = cpu::resident_bytes(running.gateway.id())?;
+    let idle = vitals::resident(running.gateway.id())?;
     let before = cpu::time_of(&[running.gateway.id()])?;
     std::thread::sleep(setting.duration);
     let spent = cpu::time_of(&[running.gateway.id()])?.saturating_sub(before);
     let address = running.gateway.traffic;
     let default = tool_call(&address.to_string(), "/default/", QUERY);
     closed_loop::run(address, 16, setting.duration, &default)?;
-    let used = cpu::resident_bytes(running.gateway.id())?;
+    let used = vitals::resident(running.gateway.id())?;
 
     let mebibytes = |bytes: u64| bytes as f64 / 1_048_576.0;
     let mut section = Section::new(format!("A gateway with {} plugins", plugins.len()));

@@ -216,7 +216,7 @@ fn check_books(bed: &Bed, sent: &[Sent], lines_before: usize, neighbour_calls: u
         let found = by_id.get(exchange.id.as_str()).map_or(&[][..], Vec::as_slice);
         let is_right = |line: &&Value| exchange.outcomes.iter().any(|outcome| line["outcome"] == *outcome);
         assert!(exchange.lines.contains(&found.len()), "{}: {found:?}", exchange.what);
-        assert!(found.iter().all(|line| is_right(line)), "{}: {found:?}, expected {:?}", exchange.what, exchange.outcomes);
+        assert!(found.iter().all(is_right), "{}: {found:?}, expected {:?}", exchange.what, exchange.outcomes);
         assert!(bed.seen.times(&exchange.id) <= 1, "{}: sent again", exchange.what);
     }
     assert!(sent.len() > 500, "only {} exchanges", sent.len());
