@@ -4,12 +4,15 @@
 //! catalog: it shows what other rooms post, and commands through a trait.
 
 mod answer;
+mod breakers;
+mod commands;
 mod guard;
 mod operator_api;
 mod route;
 mod secret;
 mod server;
 
-pub use operator_api::{AdminState, Commands};
+pub use commands::{Breaker, BreakerWish, Commands, ConfigComplaint, ConfigReload, NoSuchEndpoint};
+pub use operator_api::AdminState;
 pub use secret::Secret;
 pub use server::{Admin, AdminError};

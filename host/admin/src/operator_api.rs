@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -14,19 +15,15 @@ use watchgate_hooks::StatusBoard;
 use watchgate_telemetry::Telemetry;
 
 use crate::answer::{self, Answer};
+use crate::breakers;
+use crate::commands::{Commands, ConfigReload};
 use crate::guard::Guard;
 use crate::route::Route;
 use crate::secret::Secret;
 
-/// No request here needs a body; a small one is read and forgotten, so that the connection can be used again.
+/// Hardly a request here needs a body; a small one is read all the same, so that the connection can be used again.
 const MAX_BODY: usize = 64 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(5);
-
-/// What operators can have done. Implemented by the gateway.
-pub trait Commands: Send + Sync {
-    /// Scans the plugin folder now. Returns at once.
-    fn reload_plugins(&self);
-}
 
 /// What this listener shows and does.
 #[derive(Clone)]
@@ -62,9 +59,9 @@ impl OperatorApi {
             Err(why) => answer::turned_away(why),
             Ok(()) => match Route::of(&head.method, head.uri.path()) {
                 Err(why) => answer::no_route(why),
-                Ok(route) => match forget_body(body).await {
+                Ok(route) => match read_body(body).await {
                     Err(refusal) => *refusal,
-                    Ok(()) => return self.answer(route).await,
+                    Ok(body) => return self.answer(route, head.uri.path(), &body).await,
                 },
             },
         };
@@ -73,7 +70,7 @@ impl OperatorApi {
         answer
     }
 
-    async fn answer(&self, route: Route) -> Answer {
+    async fn answer(&self, route: Route, path: &str, body: &[u8]) -> Answer {
         let state = &self.state;
         match route {
             Route::Metrics => self.metrics().await,
@@ -98,6 +95,18 @@ impl OperatorApi {
                 state.commands.reload_plugins();
                 answer::json(StatusCode::ACCEPTED, &json!({ "status": "accepted" }))
             }
+            Route::Config => answer::json(StatusCode::OK, &state.commands.config()),
+            Route::ReloadConfig => {
+                let reload = state.commands.reload_config().await;
+                let status = match reload {
+                    ConfigReload::Applied { .. } => StatusCode::OK,
+                    ConfigReload::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+                    ConfigReload::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                answer::json(status, &reload)
+            }
+            Route::Breakers => answer::json(StatusCode::OK, &json!({ "breakers": state.commands.breakers() })),
+            Route::ForceBreaker => breakers::force(&*state.commands, path, body),
         }
     }
 
@@ -118,14 +127,14 @@ fn status_of(well: bool) -> StatusCode {
     if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-async fn forget_body(body: Incoming) -> Result<(), Box<Answer>> {
+async fn read_body(body: Incoming) -> Result<Bytes, Box<Answer>> {
     if body.is_end_stream() {
-        return Ok(());
+        return Ok(Bytes::new());
     }
     let refusal = match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(_)) => return Ok(()),
+        Ok(Ok(collected)) => return Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            answer::error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "no request here needs a body")
+            answer::error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "no request here needs such a body")
         }
         Ok(Err(_)) => answer::error(StatusCode::BAD_REQUEST, "body_broken", "the body is not whole"),
         Err(_) => answer::error(StatusCode::REQUEST_TIMEOUT, "body_slow", "the body did not come in time"),

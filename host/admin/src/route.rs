@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use crate::breakers;
+
 /// Everything this listener answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -13,6 +15,10 @@ pub(crate) enum Route {
     Plugins,
     Alerts,
     ReloadPlugins,
+    Config,
+    ReloadConfig,
+    Breakers,
+    ForceBreaker,
 }
 
 /// Why there is no answer.
@@ -36,6 +42,10 @@ impl Route {
             "/api/plugins" => Self::Plugins,
             "/api/alerts" => Self::Alerts,
             "/api/plugins/reload" => Self::ReloadPlugins,
+            "/api/config" => Self::Config,
+            "/api/config/reload" => Self::ReloadConfig,
+            "/api/breakers" => Self::Breakers,
+            path if path.starts_with(breakers::PREFIX) => Self::ForceBreaker,
             _ => return None,
         })
     }
@@ -43,7 +53,7 @@ impl Route {
     /// The route of a request. `HEAD` is `GET` whose body is not sent.
     pub fn of(method: &Method, path: &str) -> Result<Self, NoRoute> {
         let route = Self::of_path(path).ok_or(NoRoute::NotFound)?;
-        let allow = if route == Self::ReloadPlugins { "POST" } else { READ };
+        let allow = if matches!(route, Self::ReloadPlugins | Self::ReloadConfig | Self::ForceBreaker) { "POST" } else { READ };
         let allowed = allow.split(", ").any(|allowed| allowed == method.as_str());
         if allowed { Ok(route) } else { Err(NoRoute::MethodNotAllowed { allow }) }
     }
@@ -65,6 +75,9 @@ mod tests {
         check(Method::HEAD, "/health", Ok(Route::Health));
         check(Method::POST, "/api/plugins/reload", Ok(Route::ReloadPlugins));
         check(Method::GET, "/api/plugins/reload", Err(NoRoute::MethodNotAllowed { allow: "POST" }));
+        check(Method::GET, "/api/breakers", Ok(Route::Breakers));
+        check(Method::POST, "/api/breakers/a/h:1", Ok(Route::ForceBreaker));
+        check(Method::GET, "/api/config/reload", Err(NoRoute::MethodNotAllowed { allow: "POST" }));
         check(Method::DELETE, "/api/plugins", Err(NoRoute::MethodNotAllowed { allow: READ }));
         for unknown in ["/", "/metrics/", "/Metrics", "/health/../metrics", "//metrics", "*", ""] {
             check(Method::GET, unknown, Err(NoRoute::NotFound));

@@ -1,10 +1,16 @@
 //! The binary `watchgate`: command line and file -> settings -> rooms -> serve -> drain.
 
+mod changes;
 mod cli;
 mod commands;
 mod complaint;
+mod config_watch;
+mod effective;
 mod file;
 mod guard_defaults;
+mod listeners;
+mod reload;
+mod rooms;
 mod run;
 mod server_url;
 mod settings;
@@ -37,7 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match run::run(settings) {
+    match run::run(arguments, settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("watchgate: {error:#}");

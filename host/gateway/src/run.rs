@@ -32,8 +32,8 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
     let hangups = signals::hangups().context("signals cannot be watched")?;
     let telemetry = Telemetry::new(TelemetryConfig {
         access_log: settings.access_log.clone(),
-        operation_buckets: Vec::new(),
         servers: settings.health.servers.clone(),
+        ..TelemetryConfig::default()
     })?;
     // Bound before anything is built, so that a taken port is known at once; accepted from only when plugins have settled.
     let mut sockets = Vec::new();
@@ -64,9 +64,14 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
         listeners::open(&control, bound);
     }
     let reloader = Reloader::new(arguments, settings, control, &rooms, log);
-    // Ends by a signal: nothing is opened any more once the drain has begun.
-    let settings = reloader.follow(requests, hangups, asked_to_end.subscribe()).await;
-    rooms.health.set_draining();
+    let mut end = asked_to_end.subscribe();
+    let not_ready = async {
+        // The sender lives as long as the process, so this ends only by a signal.
+        let _ = end.wait_for(|asked| *asked).await;
+        rooms.health.set_draining();
+    };
+    // Ends by the same signal: nothing is opened any more once the drain has begun.
+    let (settings, ()) = tokio::join!(reloader.follow(requests, hangups, asked_to_end.subscribe()), not_ready);
     tokio::time::sleep(settings.proxy.timeouts.drain_delay).await;
     proxy.drain().await;
     rooms.stop().await

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use watchgate_admin::Secret;
 use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
@@ -10,6 +11,7 @@ use watchgate_telemetry::AccessLogTarget;
 
 use crate::cli::RunArguments;
 use crate::complaint::Complaint;
+use crate::effective;
 use crate::file::listeners::cleartext;
 use crate::file::{self, FileSettings};
 use crate::guard_defaults::{guard, is_loopback};
@@ -23,6 +25,10 @@ const FORMATS: [&str; 2] = ["pretty", "json"];
 const TOKEN_VARIABLE: &str = "WATCHGATE_ADMIN_TOKEN";
 /// Used when no folder is named and this one exists.
 const DEFAULT_PLUGINS: &str = "plugins";
+
+/// Without a list of hosts where others can reach the gateway.
+const OPEN_GUARD: &str = "every `Host` is let in, since the gateway does not know under which names others reach it: \
+    set guard.hosts to these names as a defence against DNS rebinding, or to [\"*\"] if something in front sees to it";
 
 /// Where compiled plugins are kept, so that the next start need not compile them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +68,10 @@ pub struct Settings {
     pub health: HealthConfig,
     /// For alerts.
     pub alerts: AlertsConfig,
+    /// What is sound, but should be known.
+    pub warnings: Vec<String>,
+    /// All of it as the file would say it.
+    pub document: Value,
 }
 
 /// What came of reading everything.
@@ -70,6 +80,32 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// The settings, or every mistake found.
     pub settings: Result<Settings, Vec<Complaint>>,
+}
+
+impl Settings {
+    /// Says what should be known.
+    pub fn warn(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// These settings, but for what is read at the start only, which is as in `started`.
+    pub fn as_started(self, started: &Self) -> Self {
+        let mut settings = Self {
+            admin: started.admin.clone(),
+            admin_token: started.admin_token.clone(),
+            plugins: started.plugins.clone(),
+            required: started.required.clone(),
+            cache: started.cache.clone(),
+            log_json: started.log_json,
+            access_log: started.access_log.clone(),
+            ..self
+        };
+        settings.proxy.expects_policies = started.proxy.expects_policies;
+        effective::keep_started(&mut settings.document, &started.document);
+        settings
+    }
 }
 
 /// Reads the file and puts everything together; starts nothing.
@@ -83,13 +119,15 @@ pub fn load(arguments: &RunArguments) -> Loaded {
 /// What flags and a file come to; only to be used when there was nothing to complain about.
 fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<Complaint>) -> Settings {
     let servers = servers(arguments, &file, complaints);
+    let document = effective::document(&file.document, arguments);
     let listeners = match &arguments.listen {
         Some(given) => vec![cleartext(address("--listen", Some(given), None, "", complaints))],
         None => file.listeners.unwrap_or_else(|| vec![cleartext("127.0.0.1:8080".to_owned())]),
     };
+    let guard_is_said = file.guard.hosts.is_some();
     let plugins = plugin_folder(arguments.plugins.as_deref(), file.plugins, complaints);
     let required = [file.required, arguments.require.clone()].concat();
-    let settings = Settings {
+    let mut settings = Settings {
         admin: address("--admin", arguments.admin.as_ref(), file.admin, "127.0.0.1:9090", complaints),
         admin_token: std::env::var(TOKEN_VARIABLE).ok().and_then(|token| Secret::new(&token)),
         health: HealthConfig { servers: servers.iter().map(|server| server.name.clone()).collect(), ..file.health },
@@ -114,7 +152,13 @@ fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<C
             path => AccessLogTarget::File(path.into()),
         },
         alerts: file.alerts,
+        warnings: Vec::new(),
+        document,
     };
+    effective::show_guard(&mut settings.document, &settings.proxy.guard);
+    if settings.proxy.guard.hosts.is_none() && !guard_is_said {
+        settings.warnings.push(OPEN_GUARD.to_owned());
+    }
     if settings.admin_token.is_none() && !is_loopback(&settings.admin) {
         let admin = &settings.admin;
         complaints.push(Complaint::flag(

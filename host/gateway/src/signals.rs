@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks for a drain, the second ends at once.
+//! SIGTERM and SIGINT: the first asks for a drain, the second ends at once. SIGHUP asks for a reload.
 
 use std::sync::Arc;
 
@@ -26,6 +26,14 @@ pub fn watch() -> std::io::Result<Arc<watch::Sender<bool>>> {
         std::process::exit(INTERRUPTED);
     });
     Ok(sender)
+}
+
+/// Each SIGHUP asks for a reload of the configuration. Without this one would end the process.
+///
+/// # Errors
+/// As for [`watch`].
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 async fn next(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -10,5 +10,5 @@ mod table;
 
 pub use form::Form;
 pub use reference::reference_markdown;
-pub use section::{Default, Key, Section, Shape};
+pub use section::{Absent, Key, Section, Shape};
 pub use table::SECTIONS;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::section::{Default, Key};
+use crate::section::{Absent, Key};
 use crate::table::SECTIONS;
 
 /// Every table of the file with its keys, as Markdown.
@@ -22,9 +22,9 @@ pub fn reference_markdown() -> String {
 
 fn default(key: &Key) -> String {
     match key.default {
-        Default::Is(toml) => format!("`{toml}`"),
-        Default::Said(words) => words.to_owned(),
-        Default::Required => "must be set".to_owned(),
+        Absent::Is(toml) => format!("`{toml}`"),
+        Absent::Said(words) => words.to_owned(),
+        Absent::Required => "must be set".to_owned(),
     }
 }
 

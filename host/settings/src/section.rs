@@ -6,8 +6,10 @@ use crate::table::SECTIONS;
 /// How a table stands in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// `[path]`, or the top of the file.
+    /// `[path]`, or the top of the file; as good as empty when it is not there.
     Table,
+    /// `[path]`; that it is there says something itself.
+    Optional,
     /// `[[path]]`, any number of times.
     List,
     /// `[path.NAME]`, any number of times.
@@ -16,7 +18,7 @@ pub enum Shape {
 
 /// What a key is when it is not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Default {
+pub enum Absent {
     /// As if this TOML had been written.
     Is(&'static str),
     /// Something that cannot be written so; how the reference says it.
@@ -33,7 +35,7 @@ pub struct Key {
     /// What may stand behind it.
     pub form: Form,
     /// What holds without it.
-    pub default: Default,
+    pub default: Absent,
     /// For the reference.
     pub meaning: &'static str,
     /// Whether a change takes effect only at the next start.
@@ -54,7 +56,7 @@ pub struct Section {
 }
 
 impl Key {
-    pub(crate) const fn new(name: &'static str, form: Form, default: Default, meaning: &'static str) -> Self {
+    pub(crate) const fn new(name: &'static str, form: Form, default: Absent, meaning: &'static str) -> Self {
         Self { name, form, default, meaning, needs_restart: false }
     }
 
@@ -89,13 +91,13 @@ impl Section {
     pub fn header(&self) -> Option<String> {
         let path = self.prefix.strip_suffix('.')?;
         Some(match self.shape {
-            Shape::Table | Shape::Named => format!("[{path}]"),
+            Shape::Table | Shape::Optional | Shape::Named => format!("[{path}]"),
             Shape::List => format!("[[{path}]]"),
         })
     }
 
-    /// The prefix of the table that this one stands in, and its name there: `("servers.NAME.", "tls")`, `("", "servers")`.
-    fn parent_and_name(&self) -> Option<(&'static str, &'static str)> {
+    /// The prefix of the table that this one stands in, and its name there: `("servers.NAME.", "tls")`, `("", "servers")`; `None` for the top.
+    pub fn parent_and_name(&self) -> Option<(&'static str, &'static str)> {
         let path = self.prefix.strip_suffix('.')?;
         let path = if self.shape == Shape::Named { path.strip_suffix(".NAME")? } else { path };
         let name_at = path.rfind('.').map_or(0, |dot| dot + 1);

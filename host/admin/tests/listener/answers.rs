@@ -82,6 +82,47 @@ async fn a_reload_is_asked_for_by_post() {
 }
 
 #[tokio::test]
+async fn a_reload_of_the_configuration_says_what_came_of_it() {
+    let scene = Scene::begin(None, &[]).await;
+    let applied = scene.post("/api/config/reload", "").await;
+    let expected = serde_json::json!({ "status": "applied", "changed": ["listeners"], "needs_restart": ["admin"] });
+    assert_eq!((applied.status, applied.json()), (200, expected));
+    let refused = scene.post("/api/config/reload", "").await;
+    let expected = serde_json::json!({ "status": "refused", "complaints": [
+        { "file": "watchgate.toml", "line": 3, "text": "unknown key" }, { "text": "no server" },
+    ] });
+    assert_eq!((refused.status, refused.json()), (422, expected));
+    let unavailable = scene.post("/api/config/reload", "").await;
+    assert_eq!((unavailable.status, unavailable.json()), (503, serde_json::json!({ "status": "unavailable" })));
+    assert_eq!(scene.ask("GET /api/config", &[]).await.json()["admin"], "127.0.0.1:9090");
+}
+
+#[tokio::test]
+async fn breakers_are_shown_and_set_by_hand() {
+    let scene = Scene::begin(None, &[]).await;
+    let check = async |path: &str, body: &str, status: u16, forced: Option<&str>| {
+        let heard = scene.post(path, body).await;
+        assert_eq!(heard.status, status, "{path} {body}");
+        let breakers = scene.ask("GET /api/breakers", &[]).await.json();
+        assert_eq!(breakers["breakers"][0]["forced"].as_str(), forced, "{path} {body}");
+        heard.json()
+    };
+    let opened = check("/api/breakers/weather", r#"{"state":"open"}"#, 200, Some("open")).await;
+    let expected = serde_json::json!({ "server": "weather", "endpoint": "[::1]:3001", "state": "open", "forced": "open" });
+    assert_eq!(opened, serde_json::json!({ "breakers": [expected] }));
+    check("/api/breakers/weather/%5B::1%5D:3001", r#"{"state":"closed"}"#, 200, Some("closed")).await;
+    check("/api/breakers/weather/h:1", r#"{"state":"open"}"#, 404, Some("closed")).await;
+    check("/api/breakers/files", r#"{"state":"open"}"#, 404, Some("closed")).await;
+    check("/api/breakers/", r#"{"state":"open"}"#, 404, Some("closed")).await;
+    for wrong in ["", "open", "{}", r#"{"state":1}"#, r#"{"state":"ajar"}"#, r#"["open"]"#] {
+        let refused = check("/api/breakers/weather", wrong, 400, Some("closed")).await;
+        assert_eq!(refused["error"]["code"], "state", "{wrong}");
+    }
+    check("/api/breakers/weather", r#"{"state":"automatic"}"#, 200, None).await;
+    assert_eq!(scene.ask("GET /api/breakers/weather", &[]).await.status, 405);
+}
+
+#[tokio::test]
 async fn head_is_get_without_the_body() {
     let scene = Scene::begin(None, &[]).await;
     scene.health.set_startup_done();

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use watchgate_admin::{Admin, AdminError, AdminState, Commands, Secret};
+use watchgate_admin::{
+    Admin, AdminError, AdminState, Breaker, BreakerWish, Commands, ConfigComplaint, ConfigReload, NoSuchEndpoint, Secret,
+};
 use watchgate_alerts::{Alerts, AlertsConfig, Moment};
 use watchgate_health::{Health, HealthConfig};
 use watchgate_hooks::{BoxFuture, HookSet, LiveHooks, StatusBoard, UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse};
-use watchgate_telemetry::{AccessLogTarget, Telemetry, TelemetryConfig};
+use watchgate_telemetry::{Telemetry, TelemetryConfig};
 
 /// Every server is down.
 struct NoUpstream;
@@ -37,13 +40,55 @@ impl UpstreamCalls for NoUpstream {
     }
 }
 
-/// Counts what it is asked for.
+/// Remembers what it is asked for. The configuration is sound, wrong and gone in turn, beginning anew after that.
 #[derive(Default)]
-pub struct Counted(AtomicUsize);
+pub struct Remembered {
+    plugin_reloads: AtomicUsize,
+    config_reloads: AtomicUsize,
+    forced: Mutex<Option<&'static str>>,
+}
 
-impl Commands for Counted {
+const SERVER: &str = "weather";
+const ENDPOINT: &str = "[::1]:3001";
+
+impl Commands for Remembered {
     fn reload_plugins(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.plugin_reloads.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn reload_config(&self) -> BoxFuture<'_, ConfigReload> {
+        let reload = match self.config_reloads.fetch_add(1, Ordering::SeqCst) % 3 {
+            0 => ConfigReload::Applied { changed: vec!["listeners".to_owned()], needs_restart: vec!["admin".to_owned()] },
+            1 => ConfigReload::Refused {
+                complaints: vec![
+                    ConfigComplaint { file: Some("watchgate.toml".to_owned()), line: Some(3), text: "unknown key".to_owned() },
+                    ConfigComplaint { file: None, line: None, text: "no server".to_owned() },
+                ],
+            },
+            _ => ConfigReload::Unavailable,
+        };
+        Box::pin(std::future::ready(reload))
+    }
+
+    fn config(&self) -> serde_json::Value {
+        serde_json::json!({ "admin": "127.0.0.1:9090" })
+    }
+
+    fn breakers(&self) -> Vec<Breaker> {
+        let forced = *self.forced.lock();
+        vec![Breaker { server: SERVER.to_owned(), endpoint: ENDPOINT.to_owned(), state: forced.unwrap_or("closed"), forced }]
+    }
+
+    fn force_breaker(&self, server: &str, endpoint: Option<&str>, wanted: BreakerWish) -> Result<(), NoSuchEndpoint> {
+        if server != SERVER || endpoint.is_some_and(|endpoint| endpoint != ENDPOINT) {
+            return Err(NoSuchEndpoint);
+        }
+        *self.forced.lock() = match wanted {
+            BreakerWish::Open => Some("open"),
+            BreakerWish::Closed => Some("closed"),
+            BreakerWish::Automatic => None,
+        };
+        Ok(())
     }
 }
 
@@ -54,7 +99,7 @@ pub struct Scene {
     pub board: Arc<StatusBoard>,
     pub shutdown: watch::Sender<bool>,
     pub served: JoinHandle<Result<(), AdminError>>,
-    commands: Arc<Counted>,
+    commands: Arc<Remembered>,
 }
 
 impl Scene {
@@ -64,7 +109,7 @@ impl Scene {
 
     pub async fn on(address: &str, token: Option<&str>, servers: &[&str]) -> Self {
         let servers: Vec<String> = servers.iter().map(|server| (*server).to_owned()).collect();
-        let config = TelemetryConfig { access_log: AccessLogTarget::Off, operation_buckets: Vec::new(), servers: servers.clone() };
+        let config = TelemetryConfig { servers: servers.clone(), ..TelemetryConfig::default() };
         let telemetry = Telemetry::new(config).unwrap();
         let live = Arc::new(LiveHooks::new(HookSet::empty()));
         let board = Arc::new(StatusBoard::new());
@@ -79,7 +124,7 @@ impl Scene {
         );
         let clock = Arc::new(|| Moment { elapsed: Duration::ZERO, wall: SystemTime::UNIX_EPOCH });
         let alerts = Alerts::start(&AlertsConfig::default(), clock, Arc::clone(&live), Arc::clone(&telemetry), ending.clone()).unwrap();
-        let commands = Arc::new(Counted::default());
+        let commands = Arc::new(Remembered::default());
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = AdminState {
@@ -96,11 +141,20 @@ impl Scene {
     }
 
     pub fn reloads(&self) -> usize {
-        self.commands.0.load(Ordering::SeqCst)
+        self.commands.plugin_reloads.load(Ordering::SeqCst)
     }
 
     /// A connection of its own for one request with extra header lines.
     pub async fn ask(&self, request: &str, headers: &[&str]) -> Heard {
+        self.send(request, headers, "").await
+    }
+
+    /// One `POST` with a body.
+    pub async fn post(&self, path: &str, body: &str) -> Heard {
+        self.send(&format!("POST {path}"), &[&format!("Content-Length: {}", body.len())], body).await
+    }
+
+    async fn send(&self, request: &str, headers: &[&str], body: &str) -> Heard {
         let mut connection = self.connect().await;
         let has_host = headers.iter().any(|line| line.to_ascii_lowercase().starts_with("host:"));
         let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\n");
@@ -111,6 +165,7 @@ impl Scene {
             text.push_str(&format!("{line}\r\n"));
         }
         text.push_str("\r\n");
+        text.push_str(body);
         connection.write_all(text.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         connection.read_to_end(&mut bytes).await.unwrap();

@@ -64,7 +64,6 @@ pub fn read_auth(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> Option<Auth
     let mut found = read_keys(reader, &part);
     let keys_file = reader.file(&part, "keys_file");
     if let Some(path) = &keys_file {
-        reader.files.push(path.clone());
         found.extend(read_keys_file(reader, &part, path));
     }
     for mistake in keys::shared_by_names(&found) {

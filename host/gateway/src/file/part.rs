@@ -204,14 +204,11 @@ impl<'a> FileReader<'a> {
         })
     }
 
-    /// A file that is there, relative to the configuration file.
+    /// A file that is there, relative to the configuration file. It is followed even when it is not there: it may come.
     pub fn file(&mut self, part: &Part<'_, '_>, key: &str) -> Option<PathBuf> {
-        let folder = self.folder;
-        self.parsed(part, key, |path| {
-            let path = folder.join(path);
-            let problem = || format!("names no file: {}", path.display());
-            if path.is_file() { Ok(path) } else { Err(problem()) }
-        })
+        let path = self.folder.join(self.text(part, key)?);
+        self.files.push(path.clone());
+        self.read(part, key, |_| if path.is_file() { Ok(path.clone()) } else { Err(format!("names no file: {}", path.display())) })
     }
 
     /// A folder that is there, relative to the configuration file.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::TEXT;
 use crate::form::Form;
-use crate::section::Default::{Is, Required, Said};
+use crate::section::Absent::{Is, Required, Said};
 use crate::section::{Key, Section, Shape};
 
 pub(super) const CLIENTS: Section = Section {
@@ -41,7 +41,7 @@ pub(super) const GUARD: Section = Section {
 
 pub(super) const AUTH: Section = Section {
     prefix: "auth.",
-    shape: Shape::Table,
+    shape: Shape::Optional,
     meaning: "With this table the gateway lets in only clients that it knows, by `Authorization: Bearer`; without it that is left to the servers.",
     keys: &[
         Key::new(
@@ -66,7 +66,7 @@ pub(super) const AUTH_KEYS: Section = Section {
 
 pub(super) const AUTH_JWT: Section = Section {
     prefix: "auth.jwt.",
-    shape: Shape::Table,
+    shape: Shape::Optional,
     meaning: "JSON Web Tokens that are accepted beside the keys.",
     keys: &[
         Key::new(

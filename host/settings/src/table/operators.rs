@@ -2,7 +2,7 @@
 
 use super::{DEADLINE, SPAN, TEXT};
 use crate::form::Form;
-use crate::section::Default::{Is, Required, Said};
+use crate::section::Absent::{Is, Required, Said};
 use crate::section::{Key, Section, Shape};
 
 pub(super) const PLUGINS: Section = Section {

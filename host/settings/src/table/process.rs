@@ -2,7 +2,7 @@
 
 use super::{DEADLINE, MANY, SPAN};
 use crate::form::Form;
-use crate::section::Default::{Is, Required, Said};
+use crate::section::Absent::{Is, Required, Said};
 use crate::section::{Key, Section, Shape};
 
 pub(super) const TOP: Section = Section {
@@ -33,7 +33,7 @@ pub(super) const LISTENERS: Section = Section {
 
 pub(super) const LISTENER_TLS: Section = Section {
     prefix: "listeners.tls.",
-    shape: Shape::Table,
+    shape: Shape::Optional,
     meaning: "With it the listener speaks TLS only. The files are read again when they change; new connections get what is in them then.",
     keys: &[
         Key::new("certificate", Form::File, Required, "PEM: the certificate, then its chain"),

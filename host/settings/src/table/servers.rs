@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{DEADLINE, MANY, SPAN};
 use crate::form::Form;
-use crate::section::Default::{Is, Required, Said};
+use crate::section::Absent::{Is, Required, Said};
 use crate::section::{Key, Section, Shape};
 
-const FROM_PROXY: crate::section::Default = Said("as in `[proxy]`");
+const FROM_PROXY: crate::section::Absent = Said("as in `[proxy]`");
 
 pub(super) const SERVER: Section = Section {
     prefix: "servers.NAME.",
@@ -67,7 +67,7 @@ pub(super) const SERVER: Section = Section {
 
 pub(super) const TLS: Section = Section {
     prefix: "servers.NAME.tls.",
-    shape: Shape::Table,
+    shape: Shape::Optional,
     meaning: "For `https` URLs. The files are read again when they change.",
     keys: &[
         Key::new("ca", Form::File, Said("the system's"), "PEM: authorities to trust in place of the public ones"),
@@ -79,7 +79,7 @@ pub(super) const TLS: Section = Section {
 
 pub(super) const RATE: Section = Section {
     prefix: "servers.NAME.rate.",
-    shape: Shape::Table,
+    shape: Shape::Optional,
     meaning: "A token bucket for each client; requests that find it empty are answered 429.",
     keys: &[
         Key::new("per_second", Form::Above(0.0, 1_000_000.0), Required, "requests a second on average"),
@@ -125,6 +125,6 @@ pub(super) const RETRY: Section = Section {
     keys: &[
         Key::new("max", Form::Count(0, 10), Is("2"), "tries beyond the first, each on another endpoint where there is one"),
         Key::new("budget", Form::Share, Is("0.2"), "retries in relation to requests, over the last ten seconds"),
-        Key::new("min_per_second", Form::Count(0, 10_000), Is("3"), "retries a second that are allowed whatever the budget says"),
+        Key::new("min_per_second", Form::Count(0, 10_000), Is("10"), "retries a second that are allowed whatever the budget says"),
     ],
 };
