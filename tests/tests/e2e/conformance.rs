@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use watchgate_tests::conformance::{self, Checks, Revision, Route};
+use watchgate_tests::conformance::{self, Check, Checks, Revision, Route};
 use watchgate_tests::gateway::target_dir;
 use watchgate_tests::peers::{self, Server, ServerKind};
 use watchgate_tests::plugins::stock;
@@ -24,6 +24,13 @@ fn same(direct: &Checks, gateway: &Checks) {
     }
 }
 
+/// A direct run in which nothing failed and at least so much succeeded: equal runs that find nothing would prove nothing.
+fn sound(direct: Checks, least: usize) -> Checks {
+    let failed = direct.only(|check| check.status == "FAILURE");
+    assert!(direct.count("SUCCESS") >= least && failed.total() == 0, "{} succeeded, these failed: {failed:?}", direct.count("SUCCESS"));
+    direct
+}
+
 /// What the suite finds in the everything-server itself, once for each revision.
 fn server_itself(revision: Revision) -> &'static Checks {
     static LEGACY: OnceLock<Checks> = OnceLock::new();
@@ -35,9 +42,7 @@ fn server_itself(revision: Revision) -> &'static Checks {
     found.get_or_init(|| {
         let server = everything();
         let checks = conformance::of_server(&peers::install(&target_dir()).unwrap(), revision, &local(&server.url())).unwrap();
-        // Equal runs that find nothing would prove nothing.
-        assert!(checks.count("SUCCESS") >= least && checks.count("FAILURE") == 0, "{checks:?}");
-        checks
+        sound(checks, least)
     })
 }
 
@@ -57,26 +62,6 @@ fn check_server(revision: Revision, plugins: Option<&PluginFolder>) {
     assert!(exchanges > 50.0, "the suite made only {exchanges} requests of the gateway");
 }
 
-#[test]
-fn server_2025_11_25() {
-    check_server(Revision::Legacy, None);
-}
-
-#[test]
-fn server_2026_07_28() {
-    check_server(Revision::Modern, None);
-}
-
-#[test]
-fn server_2025_11_25_guarded() {
-    check_server(Revision::Legacy, Some(&policy()));
-}
-
-#[test]
-fn server_2026_07_28_guarded() {
-    check_server(Revision::Modern, Some(&policy()));
-}
-
 /// What the suite finds in the SDK's client when it talks to the suite's own servers.
 fn client_itself(revision: Revision) -> &'static Checks {
     static LEGACY: OnceLock<Checks> = OnceLock::new();
@@ -85,11 +70,7 @@ fn client_itself(revision: Revision) -> &'static Checks {
         Revision::Legacy => (&LEGACY, 247),
         Revision::Modern => (&MODERN, 411),
     };
-    found.get_or_init(|| {
-        let checks = client(revision, Route::Direct);
-        assert!(checks.count("SUCCESS") >= least && checks.count("FAILURE") == 0, "{checks:?}");
-        checks
-    })
+    found.get_or_init(|| sound(client(revision, Route::Direct), least))
 }
 
 fn client(revision: Revision, route: Route<'_>) -> Checks {
@@ -97,29 +78,43 @@ fn client(revision: Revision, route: Route<'_>) -> Checks {
     conformance::of_client(&peers, revision, env!("CARGO_BIN_EXE_conformance-client"), route).unwrap()
 }
 
+/// Behind a URL of its own the gateway cannot pass for the mock server where OAuth names servers by their URL, so those scenarios are left out.
 fn check_client(revision: Revision, plugins: Option<&PluginFolder>) {
-    let authorizes = |scenario: &str| scenario.starts_with("auth/");
-    let direct = client_itself(revision);
-    let through = client(revision, Route::Gateway(plugins));
-    same(&direct.only(|check| !authorizes(&check.scenario)), &through.only(|check| !authorizes(&check.scenario)));
+    let is_alike = |check: &Check| !check.scenario.starts_with("auth/");
+    same(&client_itself(revision).only(is_alike), &client(revision, Route::Gateway(plugins)).only(is_alike));
 }
 
-#[test]
-fn client_2025_11_25() {
-    check_client(Revision::Legacy, None);
+/// With a public URL, OAuth finds its way through the gateway too.
+fn check_public_client(revision: Revision, plugins: Option<&PluginFolder>) {
+    // This check wants from the client the very URL that the mock server published, which is not the one that the client must use here.
+    let direct = client_itself(revision).map(|check| {
+        if check.id == "resource-parameter-matches-prm" {
+            "FAILURE".clone_into(&mut check.status);
+        }
+    });
+    same(&direct, &client(revision, Route::Public(plugins)));
 }
 
-#[test]
-fn client_2026_07_28() {
-    check_client(Revision::Modern, None);
+macro_rules! finds_the_same {
+    ($($test:ident: $check:ident, $revision:ident, $plugins:expr;)*) => {$(
+        #[test]
+        fn $test() {
+            $check(Revision::$revision, $plugins);
+        }
+    )*};
 }
 
-#[test]
-fn client_2025_11_25_guarded() {
-    check_client(Revision::Legacy, Some(&policy()));
-}
-
-#[test]
-fn client_2026_07_28_guarded() {
-    check_client(Revision::Modern, Some(&policy()));
+finds_the_same! {
+    server_2025_11_25: check_server, Legacy, None;
+    server_2026_07_28: check_server, Modern, None;
+    server_2025_11_25_guarded: check_server, Legacy, Some(&policy());
+    server_2026_07_28_guarded: check_server, Modern, Some(&policy());
+    client_2025_11_25: check_client, Legacy, None;
+    client_2026_07_28: check_client, Modern, None;
+    client_2025_11_25_guarded: check_client, Legacy, Some(&policy());
+    client_2026_07_28_guarded: check_client, Modern, Some(&policy());
+    client_2025_11_25_public: check_public_client, Legacy, None;
+    client_2026_07_28_public: check_public_client, Modern, None;
+    client_2025_11_25_public_guarded: check_public_client, Legacy, Some(&policy());
+    client_2026_07_28_public_guarded: check_public_client, Modern, Some(&policy());
 }
