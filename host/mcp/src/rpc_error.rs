@@ -16,6 +16,9 @@ pub const UNAVAILABLE: i64 = -31005;
 /// The upstream server did not answer in time. HTTP 504.
 pub const TIMEOUT: i64 = -31006;
 
+/// A header does not say what the message says: the specification's own code (2026-07-28). HTTP 400.
+pub const HEADER_MISMATCH: i64 = -32020;
+
 /// A JSON-RPC error response of the gateway: without `id` when `None`, since in MCP an id is never null and an error may omit it; and `data` is `{source: "watchgate", reason, error_id}`.
 pub fn response(id: Option<&RequestId>, code: i64, message: &str, reason: &str, error_id: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(160 + message.len() + reason.len() + error_id.len());

@@ -169,7 +169,8 @@ pub struct ClientAddresses {
 pub struct GuardConfig {
     /// Values of `Host` that are let in, lower case, without port, `*.` for one label or more; `None` lets every one in.
     pub hosts: Option<Vec<String>>,
-    /// Values of `Origin` that are let in (`https://app.example.com`, `*`); requests without `Origin` are always. `None` lets every one in.
+    /// Values of `Origin` that are let in (`https://app.example.com`, `*`) beside the origin of the requested host itself; requests without `Origin`
+    /// always are. `None` lets every one in.
     pub origins: Option<Vec<String>>,
 }
 

@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Unsupported,
     /// The server sent nothing for too long in the middle of its answer.
     SilentAnswer,
+    /// A header that mirrors the message is not encoded as it says.
+    HeaderMismatch,
     /// `Host` is not on the allow-list.
     ForeignHost,
     /// `Origin` is not on the allow-list.
@@ -165,6 +167,14 @@ impl Fault {
                 "silent_answer",
                 "upstream",
                 Outcome::Timeout,
+            ),
+            Self::HeaderMismatch => row(
+                StatusCode::BAD_REQUEST,
+                rpc_error::HEADER_MISMATCH,
+                "a header that mirrors the message is not encoded as it says",
+                "header_mismatch",
+                "client",
+                Outcome::Denied,
             ),
             Self::ForeignHost => row(
                 StatusCode::FORBIDDEN,

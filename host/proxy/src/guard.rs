@@ -41,6 +41,7 @@ impl Guard {
         }
         if let Some(origins) = &self.origins
             && !is_origin_allowed(origins, &request.headers)
+            && !is_own_origin(&request.uri, &request.headers)
         {
             return Err(Stranger::Origin);
         }
@@ -79,6 +80,16 @@ fn is_origin_allowed(allowed: &[OriginPattern], headers: &HeaderMap) -> bool {
         }
         Err(Several) => allowed.iter().any(|pattern| matches!(pattern, OriginPattern::Any)),
     }
+}
+
+/// Whether the page that asks came from the very host it asks. Whether that host is one of ours is the question of the other list.
+fn is_own_origin(uri: &Uri, headers: &HeaderMap) -> bool {
+    let text = |name| only(headers, name).ok().flatten().and_then(|value| value.to_str().ok());
+    let Some(origin) = text(&header::ORIGIN).and_then(Origin::parse) else { return false };
+    let asked = uri.authority().map(http::uri::Authority::as_str).or_else(|| text(&header::HOST)).and_then(Authority::parse);
+    let is_https = origin.is_of("https");
+    let default_port = if is_https { 443 } else { 80 };
+    (is_https || origin.is_of("http")) && asked.is_some_and(|asked| asked.is_same(&origin.authority, default_port))
 }
 
 /// A field that may stand once stands more than once.
@@ -374,6 +385,24 @@ mod tests {
         check(&guard, "/", &["host: anything.test", "origin: a", "origin: b"], IN);
         check(&guard, "/", &["host: any thing"], HOST);
         check(&guard, "/", &[], HOST);
+    }
+
+    #[test]
+    fn pages_of_the_host_itself_are_always_let_in() {
+        let guard = GuardConfig { hosts: None, origins: Some(Vec::new()) };
+        let check = |target: &str, host: &str, origin: &str, expected| {
+            check(&guard, target, &[&format!("host: {host}"), &format!("origin: {origin}")], expected);
+        };
+        check("/mcp", "mcp.test", "http://mcp.test", IN);
+        check("/mcp", "MCP.test:80", "http://mcp.test", IN);
+        check("/mcp", "mcp.test", "https://mcp.test", IN);
+        check("/mcp", "10.0.0.7:8080", "http://10.0.0.7:8080", IN);
+        check("http://mcp.test/mcp", "mcp.test", "http://mcp.test", IN);
+        check("/mcp", "10.0.0.7:8080", "http://10.0.0.7", ORIGIN);
+        check("/mcp", "mcp.test:8080", "https://mcp.test", ORIGIN);
+        check("/mcp", "mcp.test", "http://app.test", ORIGIN);
+        check("/mcp", "mcp.test", "ftp://mcp.test", ORIGIN);
+        check("/mcp", "null", "null", ORIGIN);
     }
 
     #[test]

@@ -21,8 +21,15 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 /// with something to remove is built anew.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
-    let drops_te = headers.get(header::TE).is_some_and(|te| te != "trailers");
-    let goes = |name: &HeaderName| HOP_BY_HOP.contains(name) || named.contains(name) || (drops_te && name == header::TE);
+    // Trailers cross the proxy, so whoever takes them is known at the other end. `Connection` has to name `TE` (RFC 9110, 10.1.4), and that means
+    // the transfer codings.
+    let takes_trailers = takes_trailers(headers);
+    let goes = |name: &HeaderName| {
+        HOP_BY_HOP.contains(name) || if name == header::TE { !takes_trailers } else { named.contains(name) }
+    };
+    if takes_trailers && headers.get(header::TE).is_some_and(|te| te != "trailers") {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     if !headers.keys().any(goes) {
         return;
     }
@@ -40,6 +47,12 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     *headers = kept;
 }
 
+/// Whether the sender takes trailers.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let members = headers.get_all(header::TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    members.map(<[u8]>::trim_ascii).any(|member| member.eq_ignore_ascii_case(b"trailers"))
+}
+
 /// The fields that `Connection` names.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
@@ -55,6 +68,9 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter(|name| name != header::HOST && name != header::CONTENT_LENGTH)
         .collect()
 }
+
+/// The first revision with mirrored headers.
+const FIRST_MODERN: &[u8] = b"2026-07-28";
 
 /// A mirrored header says that it is encoded, and is not: servers that are less strict may read what no policy could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +90,12 @@ pub(crate) fn mirrored(headers: &HeaderMap) -> Result<Vec<MirroredHeader>, Undec
         }
     }
     Ok(found)
+}
+
+/// Whether the request is of the era in which servers check mirrored headers. Revisions are dates.
+pub(crate) fn is_modern(headers: &HeaderMap) -> bool {
+    let version = headers.get(mcp_header::MCP_PROTOCOL_VERSION).map(HeaderValue::as_bytes);
+    version.is_some_and(|version| version.len() == FIRST_MODERN.len() && version.is_ascii() && version >= FIRST_MODERN)
 }
 
 /// Whether it carries the marker of an encoded value, in any case.
@@ -198,6 +220,8 @@ mod tests {
         check_removed(&[("connection", "x-a, keep-alive"), ("x-a", "1"), ("keep-alive", "5"), ("x-b", "2")], &["x-b"]);
         check_removed(&[("te", "gzip"), ("trailer", "x"), ("transfer-encoding", "chunked")], &["trailer"]);
         check_removed(&[("te", "trailers"), ("upgrade", "h2c")], &["te"]);
+        check_removed(&[("te", "gzip, Trailers"), ("connection", "te")], &["te"]);
+        check_removed(&[("te", "gzip"), ("connection", "te")], &[]);
     }
 
     #[test]

@@ -113,6 +113,12 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
     let is_readable = ready.body.is_empty() || !headers::is_encoded(&ready.parts.headers);
     let mirrored = match mirrored {
         Ok(mirrored) if is_readable && (mirrored.is_empty() || !scanned.is_batch) => mirrored,
+        // The answer that the server would have to give (2026-07-28, Streamable HTTP, "Header validation").
+        Err(_) if is_readable && headers::is_modern(&ready.parts.headers) => {
+            let id = only_request_id(&scanned);
+            note_client_requests(exchange, scanned);
+            return Next::Answer(fault_response(exchange, Fault::HeaderMismatch, id.as_ref()));
+        }
         _ if is_readable => {
             let error_id = ErrorId::next();
             tracing::warn!(server = %exchange.server.name, error_id = error_id.as_str(), "message denied: its headers cannot be read");
