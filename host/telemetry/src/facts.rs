@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 pub use crate::error_type::ErrorType;
 use crate::server::ServerMetrics;
 use crate::telemetry::Telemetry;
-use crate::words::{ConfigReload, ConnectionRefusal, GuardRefusal};
+use crate::trace::TraceFinished;
+use crate::words::{ConfigReload, ConnectionRefusal, GuardRefusal, InvalidTraceContext};
 
 mod sealed {
     pub trait Sealed {}
@@ -231,6 +232,12 @@ pub struct ReloadFinished<'a> {
     pub duration: Duration,
 }
 
+/// Trace context from a client was left out. Every reason of an [`crate::InvalidContexts`] is a fact of its own.
+pub struct TraceContextInvalid {
+    /// Why.
+    pub reason: InvalidTraceContext,
+}
+
 /// A piece of telemetry was lost.
 pub struct TelemetryDropped {
     /// Which kind: `access_log`, `operations` ...
@@ -275,6 +282,8 @@ facts! {
     ServerUp<'_> => |fact, telemetry| telemetry.server_up(&fact);
     ReloadFinished<'_> => |fact, telemetry| telemetry.reload_finished(&fact);
     TelemetryDropped => |fact, telemetry| telemetry.families().telemetry_dropped.with(&[fact.signal, fact.reason]).inc();
+    TraceFinished => |fact, telemetry| telemetry.trace_finished(fact.0);
+    TraceContextInvalid => |fact, telemetry| telemetry.trace_context_invalid(fact.reason);
     HealthCheckFinished<'_> => |fact, telemetry| telemetry.health_check_finished(&fact);
     AlertsFiring<'_> => |fact, telemetry| telemetry.alerts_firing(&fact);
     AlertDelivered<'_> => |fact, telemetry| telemetry.alert_delivered(&fact);

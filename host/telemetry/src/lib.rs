@@ -23,10 +23,12 @@ mod owner;
 mod plugin_handles;
 mod plugin_metrics;
 mod process;
+mod push;
 mod refusals;
 mod server;
 mod snapshot;
 mod telemetry;
+mod trace;
 mod words;
 
 pub use access_log::AccessLogTarget;
@@ -35,12 +37,22 @@ pub use certificate::CertificateMetrics;
 pub use endpoint::EndpointMetrics;
 pub use facts::{
     AccessLine, AlertDelivered, AlertsFiring, ConfigReloadFinished, ConnectionRefused, ErrorType, ExchangeFinished, Fact, GuardRefused,
-    HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped, UpstreamConnected,
+    HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped, TraceContextInvalid,
+    UpstreamConnected,
 };
 pub use names::{Label, MetricDefinition, MetricKind, MetricName, reference_markdown};
 pub use plugin_handles::PluginHandles;
 pub use plugin_metrics::{Declaration, DeclareError, MOST_METRICS, MOST_SERIES, MetricId, PluginMetrics};
+pub use push::{Compression, HeaderValueText, PushConfig, PushTls};
 pub use server::{InFlightGuard, ServerMetrics};
 pub use snapshot::{MetricSnapshot, Series};
 pub use telemetry::{OpenConnection, Telemetry, TelemetryConfig, TelemetryError};
-pub use words::{AuthResult, BreakerState, CertificateReload, ConfigReload, ConnectionRefusal, EndpointResult, GuardRefusal, Limit, Retry};
+pub use trace::{
+    Attribute, AttributeKind, AttributeValue, EventName, Exporter, InvalidContexts, OperationTarget, RecentConfig, SpanDefinition,
+    SpanEvent, SpanId, SpanKind, SpanProtocol, SpanRecord, SpanShape, SpanStatus, TraceContext, TraceFilter, TraceFinished, TraceId,
+    TraceInterest, TraceParent, TraceParentText, TracePolicy, TraceRecord, TraceSummary, TracesConfig,
+};
+pub use words::{
+    AuthResult, BreakerState, CertificateReload, ConfigReload, ConnectionRefusal, EndpointResult, GuardRefusal, InvalidTraceContext, Limit,
+    Retry,
+};

@@ -28,7 +28,8 @@ use crate::process;
 use crate::refusals::Refusals;
 use crate::server::ServerMetrics;
 use crate::snapshot::MetricSnapshot;
-use crate::words::{ConfigReload, CounterByWord};
+use crate::trace::{TraceRecord, Traces, TracesConfig};
+use crate::words::{ConfigReload, CounterByWord, InvalidTraceContext};
 
 /// Plugin names that become labels; also of health checks and alert actions.
 const MOST_NAMES: usize = 1000;
@@ -46,6 +47,8 @@ pub struct TelemetryConfig {
     pub buckets: HistogramBuckets,
     /// The names of the configured servers.
     pub servers: Vec<String>,
+    /// What is traced, kept and exported.
+    pub traces: TracesConfig,
 }
 
 /// Why telemetry cannot start: the operator's configuration or the machine.
@@ -78,6 +81,7 @@ pub struct Telemetry {
     refusals: Refusals,
     config_reloads: CounterByWord<ConfigReload>,
     severities: BoundedNames,
+    pub(crate) traces: Traces,
     started: Instant,
     /// Held while the figures of the process are read, so that two scrapes do not add the same CPU time twice.
     scraping: Mutex<()>,
@@ -103,6 +107,7 @@ impl Telemetry {
             refusals: Refusals::new(&core.families),
             config_reloads: CounterByWord::new(|result| core.families.config_reloads.with(&[result])),
             severities: BoundedNames::new(MOST_SEVERITIES),
+            traces: Traces::new(&config.traces, &core.families),
             started: Instant::now(),
             scraping: Mutex::new(()),
             core,
@@ -223,6 +228,14 @@ impl Telemetry {
                 line: fact.line,
             });
         }
+    }
+
+    pub(crate) fn trace_finished(&self, record: TraceRecord) {
+        self.traces.finished(record);
+    }
+
+    pub(crate) fn trace_context_invalid(&self, reason: InvalidTraceContext) {
+        self.traces.context_invalid(reason);
     }
 
     pub(crate) fn server_up(&self, fact: &ServerUp<'_>) {

@@ -102,6 +102,30 @@ words! {
         Origin = "origin",
     }
 
+    /// What was wrong with trace context from outside, so that it was left out.
+    InvalidTraceContext {
+        /// It is no `traceparent`.
+        TraceparentMalformed = "traceparent_malformed",
+        /// Its version is ff, which is none.
+        TraceparentVersion = "traceparent_version",
+        /// There are several.
+        TraceparentRepeated = "traceparent_repeated",
+        /// It is no `tracestate`.
+        TracestateMalformed = "tracestate_malformed",
+        /// It has more than 512 bytes.
+        TracestateTooLong = "tracestate_too_long",
+        /// It has more than 32 members.
+        TracestateTooMany = "tracestate_too_many",
+        /// It is no `baggage`.
+        BaggageMalformed = "baggage_malformed",
+        /// It has more than 8192 bytes.
+        BaggageTooLong = "baggage_too_long",
+        /// It has more than 64 members.
+        BaggageTooMany = "baggage_too_many",
+        /// In `_meta` it is something else than a string.
+        NotAString = "not_a_string",
+    }
+
     /// The state of a circuit breaker. Their numbers, from 0, are the values of `watchgate_circuit_breaker_state`.
     BreakerState {
         /// Requests pass.

@@ -1,5 +1,7 @@
 //! Every attribute a span or event of ours may carry: a closed set, from which the reference is generated.
 
+#![expect(deprecated, reason = "the conventions for MCP and GenAI moved to a repository of their own; these are the same names")]
+
 use std::borrow::Cow;
 
 use opentelemetry_semantic_conventions::attribute as semconv;

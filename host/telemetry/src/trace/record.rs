@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::attribute::{Attribute, AttributeValue};
+use super::conventions::EventName;
 use super::ids::{SpanId, TraceId};
 
 /// Which side of a call a span is.
@@ -42,8 +43,8 @@ pub enum SpanStatus {
 /// Something that happened at one moment of a span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanEvent {
-    /// What: `exception`, `retry` ...
-    pub name: &'static str,
+    /// What happened.
+    pub name: EventName,
     /// When.
     pub at: SystemTime,
     /// What there is to say of it.
