@@ -14,6 +14,7 @@ use crate::config::RateKey;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, RetryAfter};
 use crate::guard::Stranger;
+use crate::headers;
 use crate::rate::RateSubject;
 use crate::read::discard_little;
 use crate::server::{Plan, Shared};
@@ -71,7 +72,7 @@ async fn judge(shared: &Shared, plan: &Plan, exchange: &mut Exchange, parts: &mu
     };
     exchange.note_client(name);
     if !auth.pass_authorization {
-        parts.headers.remove(header::AUTHORIZATION);
+        headers::remove(&mut parts.headers, &header::AUTHORIZATION);
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ pub(crate) async fn relay(
             }
             exchange.note_stream();
             // Events may be replaced, so the length of a stream is never known.
-            parts.headers.remove(header::CONTENT_LENGTH);
+            headers::remove(&mut parts.headers, &header::CONTENT_LENGTH);
             Response::from_parts(parts, Body::Events(Box::new(EventBody::new(upstream, exchange, credentials, codings))))
         }
         _ if is_wanted && !is_readable => {
@@ -142,9 +142,9 @@ fn settle_codings(exchange: &Exchange, parts: &mut Parts, upstream: &mut Source,
         let cap = if content == Content::EventStream { OutputCap::PerPush(cap) } else { OutputCap::Total(cap) };
         if !codings.is_empty() {
             upstream.decode(Decoder::new(&codings, cap));
-            parts.headers.remove(header::CONTENT_LENGTH);
+            headers::remove(&mut parts.headers, &header::CONTENT_LENGTH);
         }
-        parts.headers.remove(header::CONTENT_ENCODING);
+        headers::remove(&mut parts.headers, &header::CONTENT_ENCODING);
         return Some(Reading::Plain);
     }
     Some(if codings.is_empty() { Reading::Plain } else { Reading::Coded(codings) })

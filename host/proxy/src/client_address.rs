@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::{ClientAddresses, Forwarded, HostHeader};
+use crate::headers::remove_where;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -105,7 +106,7 @@ pub(crate) fn write_forwarded(headers: &mut HeaderMap, forwarded: Forwarded, cli
         (writes_x && by_x) || (writes_standard && *name == header::FORWARDED)
     };
     if !trusts {
-        remove(headers, |name| CLAIMS.contains(name) && !replaced(name));
+        remove_where(headers, |name| CLAIMS.contains(name) && !replaced(name));
     }
     if writes_x {
         let address = peer.to_string();
@@ -171,25 +172,6 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
     if let Some(value) = value {
         headers.insert(name, value);
     }
-}
-
-/// Removes fields and keeps the order of the others, which `HeaderMap::remove` does not.
-fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
-    if !headers.keys().any(&goes) {
-        return;
-    }
-    let mut kept = HeaderMap::with_capacity(headers.len());
-    let mut current = None;
-    for (name, value) in headers.drain() {
-        // Further values of a field come without its name.
-        if name.is_some() {
-            current = name.filter(|name| !goes(name));
-        }
-        if let Some(name) = &current {
-            kept.append(name.clone(), value);
-        }
-    }
-    *headers = kept;
 }
 
 /// The `Host` for a server. A fixed one that is no legal value, and a client's that is missing, give way to the endpoint's.

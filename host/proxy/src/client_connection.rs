@@ -28,6 +28,8 @@ const CLIENT_KEEPALIVE: Duration = Duration::from_secs(60);
 /// An HTTP/2 client that says nothing is asked after this long.
 const PING: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an unused HTTP/2 connection may take to end when it was told to.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// How an HTTP/2 connection by prior knowledge begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Request bodies are gathered, so a window larger than usual ones costs nothing that the cap does not bound.
@@ -177,11 +179,15 @@ impl Connection {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             result = connection.as_mut() => return Ok(result?),
-            () = async { let _ = order.wait_for(|order| *order > Order::Serve).await; } => {}
+            () = async { let _ = order.wait_for(|order| *order > Order::Serve).await; } => {
+                connection.as_mut().graceful_shutdown();
+                return Ok(connection.await?);
+            }
             () = unused(&active, plan.timeouts().client_head) => {}
         }
         connection.as_mut().graceful_shutdown();
-        Ok(connection.await?)
+        // A client that has nothing to ask may not answer to this either.
+        timeout(GOODBYE, connection).await.unwrap_or(Ok(())).map_err(Ended::Http)
     }
 }
 

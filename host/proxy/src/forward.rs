@@ -85,7 +85,7 @@ pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing
             Err(Failure::Unsent(unsent, fault, kind)) => {
                 note(server, unsettled, kind);
                 tried.push(lease.endpoint.index);
-                if !may_retry(server, tried.len() as u32) {
+                if !may_retry(server, only, tried.len() as u32) {
                     return Err(fault);
                 }
                 request = *unsent;
@@ -100,8 +100,9 @@ struct Target {
     client_host: Option<HeaderValue>,
 }
 
-fn may_retry(server: &Server, tried: u32) -> bool {
-    if tried > server.config.retry.max {
+/// A single endpoint that just refused refuses again: there is nobody else to ask.
+fn may_retry(server: &Server, only: Option<usize>, tried: u32) -> bool {
+    if tried > server.config.retry.max || server.endpoints.len() < 2 || only.is_some() {
         return false;
     }
     let may = server.retries.try_retry(Instant::now(), tried);

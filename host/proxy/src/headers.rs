@@ -17,20 +17,30 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// Removes what must not cross the proxy. The order of what stays is kept: `HeaderMap::remove` would move the last field into the gap, so a map
-/// with something to remove is built anew.
+/// Removes what must not cross the proxy. The order of what stays is kept.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
     // Trailers cross the proxy, so whoever takes them is known at the other end. `Connection` has to name `TE` (RFC 9110, 10.1.4), and that means
     // the transfer codings.
     let takes_trailers = takes_trailers(headers);
-    let goes = |name: &HeaderName| {
-        HOP_BY_HOP.contains(name) || if name == header::TE { !takes_trailers } else { named.contains(name) }
-    };
+    let goes = |name: &HeaderName| HOP_BY_HOP.contains(name) || if name == header::TE { !takes_trailers } else { named.contains(name) };
     if takes_trailers && headers.get(header::TE).is_some_and(|te| te != "trailers") {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    if !headers.keys().any(goes) {
+    remove_where(headers, goes);
+}
+
+/// Removes a field and keeps the order of the others.
+pub(crate) fn remove(headers: &mut HeaderMap, field: &HeaderName) {
+    if headers.contains_key(field) {
+        remove_where(headers, |name| name == field);
+    }
+}
+
+/// Removes fields and keeps the order of the others: `HeaderMap::remove` would move the last field into the gap, so a map with something to remove
+/// is built anew.
+pub(crate) fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    if !headers.keys().any(&goes) {
         return;
     }
     let mut kept = HeaderMap::with_capacity(headers.len());
@@ -191,7 +201,7 @@ pub(crate) fn settle_length(headers: &mut HeaderMap, length: Option<u64>) {
     }
     match length {
         Some(length) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
-        None => drop(headers.remove(header::CONTENT_LENGTH)),
+        None => remove(headers, &header::CONTENT_LENGTH),
     }
 }
 

@@ -24,9 +24,10 @@ const MAX_SHARED: usize = 100;
 /// A connection that says nothing is asked after this long, and given up when no answer comes.
 const PING: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the whole connection: one exchange whose client reads slowly must not use up what the others need.
-const CONNECTION_WINDOW: u32 = 16 << 20;
-const STREAM_WINDOW: u32 = 1 << 20;
+/// What an exchange whose client does not read can hold back.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// For the whole connection: if all but one are held back, there is room for that one.
+const CONNECTION_WINDOW: u32 = MAX_SHARED as u32 * STREAM_WINDOW;
 
 /// The open connections of one endpoint.
 #[derive(Default)]

@@ -43,7 +43,7 @@ impl Ready {
         headers::remove_hop_by_hop(&mut headers);
         // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more. Only a chunked body can have trailers.
         headers::settle_length(&mut headers, trailers.is_none().then_some(body.len() as u64));
-        headers.remove(header::EXPECT);
+        headers::remove(&mut headers, &header::EXPECT);
         if version == Version::HTTP_2 {
             headers::join_cookies(&mut headers);
         }
@@ -52,8 +52,7 @@ impl Ready {
             // What a policy must read, or what is put right for clients, may come neither compressed nor in parts. For policies it is asked for
             // always, because one may come before the answer does.
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            headers.remove(header::RANGE);
-            headers.remove(header::IF_RANGE);
+            headers::remove_where(&mut headers, |name| *name == header::RANGE || *name == header::IF_RANGE);
         }
         let only = take_tag(server, &method, &mut headers, &mut target);
         if server.config.forwarded != Forwarded::Off {

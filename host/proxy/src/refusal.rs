@@ -13,6 +13,7 @@ use watchgate_mcp::{RequestId, header as mcp_header};
 use crate::error_id::ErrorId;
 use crate::fault;
 use crate::forward::{Outgoing, forward};
+use crate::headers::remove_where;
 use crate::server::{Server, Shared};
 use crate::whole_body::WholeBody;
 
@@ -39,10 +40,7 @@ impl Credentials {
                 || [mcp_header::MCP_NAME, mcp_header::MCP_METHOD, mcp_header::LAST_EVENT_ID].contains(&text)
                 || text.starts_with(mcp_header::MCP_PARAM_PREFIX)
         };
-        let dropped: Vec<HeaderName> = headers.keys().filter(|name| is_of_message(name)).cloned().collect();
-        for name in dropped {
-            headers.remove(name);
-        }
+        remove_where(&mut headers, is_of_message);
         Self { target: outgoing.target.clone(), headers, client_host: outgoing.client_host.clone(), endpoint: outgoing.only }
     }
 
