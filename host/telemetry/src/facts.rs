@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 pub use crate::error_type::ErrorType;
 use crate::server::ServerMetrics;
 use crate::telemetry::Telemetry;
-use crate::trace::TraceFinished;
+use crate::trace::{SpanId, TraceFinished, TraceId};
 use crate::words::{ConfigReload, ConnectionRefusal, GuardRefusal, InvalidTraceContext};
 
 mod sealed {
@@ -151,6 +151,12 @@ pub struct AccessLine {
     pub endpoint: Option<Arc<str>>,
     /// How often the request was tried; left out of the line unless more than once.
     pub attempts: u32,
+    /// The trace of the exchange.
+    pub trace_id: Option<TraceId>,
+    /// The span of the exchange.
+    pub span_id: Option<SpanId>,
+    /// The part of `upstream` spent opening a connection; zero when one was open.
+    pub connect: Duration,
 }
 
 /// A JSON-RPC request or notification, in either direction, ended. Feeds the `mcp_*` metrics and those of tools.

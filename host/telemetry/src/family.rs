@@ -91,6 +91,11 @@ impl<M: Leaf> Family<M> {
         series.entry(key).or_insert_with(|| self.build(values)).clone()
     }
 
+    /// Shows a series that was made by another family of the same definition, with all it has counted.
+    pub fn adopt(&self, values: &[&str], leaf: M) {
+        self.series.write().insert(key(values), leaf);
+    }
+
     /// As [`Self::with`] while `owner` is there; for one that is retired a series that is shown to nobody.
     pub fn owned(&self, owner: &Owner, values: &[&str]) -> M {
         let key = key(values);

@@ -16,22 +16,27 @@ mod families;
 mod family;
 mod http_status;
 mod intern;
+mod json;
 mod leases;
 pub mod log;
+mod logs;
 mod names;
 mod owner;
 mod plugin_handles;
 mod plugin_metrics;
 mod process;
 mod push;
+mod recent_logs;
 mod refusals;
 mod server;
+mod sink;
 mod snapshot;
 mod telemetry;
 mod trace;
+mod wall_time;
 mod words;
 
-pub use access_log::AccessLogTarget;
+pub use access_log::{AccessField, AccessLogTarget, FieldKind, UnknownField};
 pub use buckets::{BucketError, BucketGroup, HistogramBuckets, OPERATION_BUCKETS};
 pub use certificate::CertificateMetrics;
 pub use endpoint::EndpointMetrics;
@@ -44,7 +49,9 @@ pub use names::{Label, MetricDefinition, MetricKind, MetricName, reference_markd
 pub use plugin_handles::PluginHandles;
 pub use plugin_metrics::{Declaration, DeclareError, MOST_METRICS, MOST_SERIES, MetricId, PluginMetrics};
 pub use push::{Compression, HeaderValueText, PushConfig, PushTls};
+pub use recent_logs::{LogCursor, LogFilter, LogPage, RecentLogsConfig};
 pub use server::{InFlightGuard, ServerMetrics};
+pub use sink::Rotation;
 pub use snapshot::{MetricSnapshot, Series};
 pub use telemetry::{OpenConnection, Telemetry, TelemetryConfig, TelemetryError};
 pub use trace::{

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
-use crate::access_log::{AccessLog, AccessLogTarget, AccessRecord, Losses};
+use crate::access_log::{AccessField, AccessLogTarget};
 use crate::bounded_names::{BoundedNames, cut};
 use crate::buckets::HistogramBuckets;
 use crate::certificate::CertificateMetrics;
@@ -21,12 +21,15 @@ use crate::facts::{
     AlertDelivered, AlertsFiring, ConfigReloadFinished, ExchangeFinished, Fact, HealthCheckFinished, ReloadFinished, ServerUp,
 };
 use crate::families::Families;
+use crate::log::LogHandle;
+use crate::logs::Logs;
 use crate::names::Label;
 use crate::plugin_handles::PluginHandles;
 use crate::plugin_metrics::{PluginMetrics, PluginStore};
 use crate::process;
 use crate::refusals::Refusals;
 use crate::server::ServerMetrics;
+use crate::sink::Rotation;
 use crate::snapshot::MetricSnapshot;
 use crate::trace::{TraceRecord, Traces, TracesConfig};
 use crate::words::{ConfigReload, CounterByWord, InvalidTraceContext};
@@ -43,6 +46,14 @@ const MOST_SERVERS: usize = 1000;
 pub struct TelemetryConfig {
     /// Where access lines go.
     pub access_log: AccessLogTarget,
+    /// When the access log's file is put aside; never without it. Of no meaning where the own log goes to the same file.
+    pub access_log_rotation: Option<Rotation>,
+    /// The members of access lines, in this order; empty for all there are.
+    pub access_fields: Vec<AccessField>,
+    /// From when on a call is slow and said as a warning; never without it.
+    pub slow_call_threshold: Option<Duration>,
+    /// The own log, if the process has one: what it loses is counted here, and what it says can be read here.
+    pub log: Option<LogHandle>,
     /// The bucket bounds of histograms.
     pub buckets: HistogramBuckets,
     /// The names of the configured servers.
@@ -54,23 +65,20 @@ pub struct TelemetryConfig {
 /// Why telemetry cannot start: the operator's configuration or the machine.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The access log cannot be opened for appending.
+    /// The access log cannot be opened for appending, or the thread that writes it cannot be started.
     #[error("cannot write the access log {}: {source}", path.display())]
     AccessLog {
-        /// The configured file.
+        /// The configured file, or what the stream is called.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
-    /// The writer of the access log cannot be started.
-    #[error("cannot start the thread that writes the access log: {0}")]
-    AccessLogThread(io::Error),
 }
 
 /// All telemetry of one gateway.
 pub struct Telemetry {
     core: Arc<Core>,
-    access_log: Option<AccessLog>,
+    pub(crate) logs: Logs,
     servers: Mutex<HashMap<Box<str>, Arc<ServerMetrics>>>,
     server_names: BoundedNames,
     plugins: Mutex<HashMap<Box<str>, Arc<PluginHandles>>>,
@@ -91,12 +99,10 @@ impl Telemetry {
     /// Opens the access log and starts its writer. The configured servers' metrics exist from now on.
     pub fn new(config: TelemetryConfig) -> Result<Arc<Self>, TelemetryError> {
         let core = Arc::new(Core::new(&config.buckets));
-        let lost = |reason| core.families.telemetry_dropped.with(&["access_log", reason]);
-        let losses = Losses { queue_full: lost("queue_full"), write_failed: lost("write_failed") };
         core.families.build_info.with(&[env!("CARGO_PKG_VERSION")]).set(1);
         core.families.connections_open.with(&[]).set(0);
         let telemetry = Self {
-            access_log: AccessLog::start(config.access_log, losses)?,
+            logs: Logs::start(&config, &core.families)?,
             servers: Mutex::default(),
             server_names: BoundedNames::new(MOST_SERVERS),
             plugins: Mutex::default(),
@@ -193,11 +199,9 @@ impl Telemetry {
         MetricSnapshot::from_families(&self.gather())
     }
 
-    /// Writes out the access lines queued so far; blocks at most for `deadline`.
+    /// Writes out the lines of both logs queued so far; blocks at most for `deadline`.
     pub fn flush(&self, deadline: Duration) {
-        if let Some(log) = &self.access_log {
-            log.flush(deadline);
-        }
+        self.logs.flush(deadline);
     }
 
     pub(crate) fn families(&self) -> &Families {
@@ -213,21 +217,7 @@ impl Telemetry {
         if let Some(client) = &fact.line.client_name {
             self.clients.count(self.families(), client);
         }
-        if let Some(log) = &self.access_log {
-            log.write(AccessRecord {
-                names: fact.server.names().clone(),
-                started: fact.started,
-                http_method: fact.http_method,
-                status: fact.status,
-                outcome: fact.outcome,
-                duration: fact.duration,
-                upstream: fact.upstream,
-                plugins: fact.plugins,
-                request_bytes: fact.request_bytes,
-                response_bytes: fact.response_bytes,
-                line: fact.line,
-            });
-        }
+        self.logs.exchange_finished(fact);
     }
 
     pub(crate) fn trace_finished(&self, record: TraceRecord) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use watchgate_telemetry::{
-    AccessLine, AccessLogTarget, ExchangeFinished, NameKind, ServerMetrics, Telemetry, TelemetryConfig, TelemetryError,
+    AccessField, AccessLine, AccessLogTarget, ExchangeFinished, HttpMethod, NameKind, ServerMetrics, SpanId, Telemetry, TelemetryConfig,
+    TelemetryError, TraceId,
 };
 
 use crate::exposition::Exposition;
@@ -39,7 +40,7 @@ fn line_of(change: impl Fn(&ServerMetrics, &mut ExchangeFinished<'_>)) -> Value 
 #[test]
 fn a_plain_exchange_says_what_it_knows() {
     let expected = json!({
-        "time": "2023-11-14T22:13:20.000Z", "type": "access", "server": "weather", "http_method": "POST", "status": 200, "outcome": "ok",
+        "time": "2023-11-14T22:13:20.000Z", "type": "access", "level": "INFO", "server": "weather", "http_method": "POST", "status": 200, "outcome": "ok",
         "duration_ms": 1.5, "upstream_ms": 1.0, "plugins_ms": 0.1, "request_bytes": 100, "response_bytes": 200, "operations": 0,
     });
     assert_eq!(line_of(|_, _| {}), expected);
@@ -64,6 +65,9 @@ fn every_field_has_its_member() {
             client_name: Some("ci".into()),
             endpoint: Some("10.0.0.7:3001".into()),
             attempts: 2,
+            trace_id: TraceId::parse(b"0af7651916cd43dd8448eb211c80319c"),
+            span_id: SpanId::parse(b"b7ad6b7169203331"),
+            connect: Duration::from_micros(250),
         };
     });
     for (member, expected) in [
@@ -81,9 +85,73 @@ fn every_field_has_its_member() {
         ("client_name", json!("ci")),
         ("endpoint", json!("10.0.0.7:3001")),
         ("attempts", json!(2)),
+        ("trace_id", json!("0af7651916cd43dd8448eb211c80319c")),
+        ("span_id", json!("b7ad6b7169203331")),
+        ("connect_ms", json!(0.25)),
     ] {
         assert_eq!(line[member], expected, "{member}");
     }
+}
+
+#[test]
+fn fields_are_those_that_are_configured_in_that_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let fields = ["outcome", "request_id", "server"].map(|name| AccessField::parse(name).unwrap());
+    let config =
+        TelemetryConfig { access_log: AccessLogTarget::File(path.clone()), access_fields: fields.to_vec(), ..TelemetryConfig::default() };
+    let telemetry = Telemetry::new(config).unwrap();
+    telemetry.emit(scene::exchange(&telemetry.server("weather")));
+    let line = AccessLine { request_id: Some("r".into()), ..AccessLine::default() };
+    telemetry.emit(ExchangeFinished { line, ..scene::exchange(&telemetry.server("weather")) });
+    telemetry.flush(DEADLINE);
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text, "{\"outcome\":\"ok\",\"server\":\"weather\"}\n{\"outcome\":\"ok\",\"request_id\":\"r\",\"server\":\"weather\"}\n");
+}
+
+#[test]
+fn the_level_says_how_grave_it_is() {
+    let check = |outcome: &'static str, fault: Option<&'static str>, level: &str| {
+        let line = line_of(|_, fact| (fact.outcome, fact.line.fault) = (outcome, fault));
+        assert_eq!(line["level"], level, "{outcome} {fault:?}");
+    };
+    check("ok", None, "INFO");
+    check("cancelled", Some("client"), "WARN");
+    check("denied", Some("plugin"), "WARN");
+    check("tool_error", Some("upstream"), "WARN");
+    check("http_error", Some("client"), "WARN");
+    check("http_error", Some("upstream"), "ERROR");
+    check("rpc_error", Some("gateway"), "ERROR");
+    for outcome in ["timeout", "unreachable", "aborted"] {
+        check(outcome, Some("upstream"), "ERROR");
+    }
+}
+
+#[test]
+fn slow_calls_are_marked() {
+    let check = |threshold: Option<u64>, change: fn(&mut ExchangeFinished<'_>), expected: Value| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let config = TelemetryConfig {
+            access_log: AccessLogTarget::File(path.clone()),
+            slow_call_threshold: threshold.map(Duration::from_millis),
+            ..TelemetryConfig::default()
+        };
+        let telemetry = Telemetry::new(config).unwrap();
+        let server = telemetry.server("weather");
+        let mut fact = ExchangeFinished { duration: Duration::from_millis(300), ..scene::exchange(&server) };
+        fact.line.mcp_method = Some("tools/call");
+        change(&mut fact);
+        telemetry.emit(fact);
+        telemetry.flush(DEADLINE);
+        assert_eq!(lines(&path)[0]["slow"], expected);
+    };
+    check(Some(300), |_| {}, json!(true));
+    check(Some(301), |_| {}, Value::Null);
+    check(None, |_| {}, Value::Null);
+    check(Some(1), |fact| fact.http_method = HttpMethod::Get, Value::Null);
+    check(Some(1), |fact| fact.line.mcp_method = Some("subscriptions/listen"), Value::Null);
+    check(Some(1), |fact| fact.line.mcp_method = None, Value::Null);
 }
 
 #[test]
