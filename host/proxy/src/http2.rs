@@ -74,6 +74,8 @@ impl Http2Connections {
             .keep_alive_timeout(PING_TIMEOUT)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            // Until the server has said how many it lets in, the connection is for the one that opened it: a second could have to wait for the first.
+            .initial_max_send_streams(1)
             .handshake(TokioIo::new(stream))
             .await?;
         // It ends with the last handle, or with the connection; what is lost with it is seen by the exchanges on it.
