@@ -21,7 +21,7 @@ use crate::signals;
 /// When something cannot be started; nothing keeps running then.
 pub fn run(arguments: RunArguments, settings: Settings) -> anyhow::Result<()> {
     let format = if settings.log_json { LogFormat::Json } else { LogFormat::Pretty };
-    let log = log::init(&LogConfig { level: settings.log_level.clone(), format }).context("the log cannot be set up")?;
+    let log = log::init(&LogConfig { level: settings.log_level.clone(), format, ..LogConfig::default() }).context("the log cannot be set up")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
     let workers = runtime.metrics().num_workers();
     runtime.block_on(serve(arguments, settings, log, workers))
@@ -33,6 +33,7 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
     let telemetry = Telemetry::new(TelemetryConfig {
         access_log: settings.access_log.clone(),
         servers: settings.health.servers.clone(),
+        log: Some(log.clone()),
         ..TelemetryConfig::default()
     })?;
     // Bound before anything is built, so that a taken port is known at once; accepted from only when plugins have settled.
