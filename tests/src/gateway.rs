@@ -22,6 +22,8 @@ pub struct GatewayOptions {
     pub config: Option<String>,
     /// Environment variables on top of an otherwise empty environment.
     pub environment: Vec<(String, String)>,
+    /// Whether the configuration names the listeners for traffic; else there is one on a free port.
+    pub listeners_of_file: bool,
 }
 
 impl GatewayOptions {
@@ -78,9 +80,10 @@ impl Gateway {
     /// When it does not come up; the message has its output.
     pub fn try_start(args: &[&str], options: &GatewayOptions) -> Result<Self> {
         let directory = TempDir::new()?;
-        let ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        let mut process = spawn(&[&ports, args].concat(), options, directory.path())?;
-        let traffic = process.announced("watchgate: traffic listening on http://")?;
+        let listen: &[&str] = if options.listeners_of_file { &[] } else { &["--listen", "127.0.0.1:0"] };
+        let mut process = spawn(&[listen, &["--admin", "127.0.0.1:0"], args].concat(), options, directory.path())?;
+        let traffic = process.announced("watchgate: traffic listening on ")?;
+        let traffic = traffic.trim_start_matches("https://").trim_start_matches("http://");
         let admin = process.announced("watchgate: admin listening on http://")?;
         Ok(Self { traffic: traffic.parse()?, admin: admin.parse()?, process, directory })
     }
@@ -148,6 +151,41 @@ impl Gateway {
     #[track_caller]
     pub fn admin_get(&self, target: &str) -> Reply {
         exchange(self.admin, &request("GET", target, &[], b""))
+    }
+
+    /// Posts to the admin listener.
+    ///
+    /// # Panics
+    /// When no whole answer comes.
+    #[track_caller]
+    pub fn admin_post(&self, target: &str, body: &str) -> Reply {
+        exchange(self.admin, &request("POST", target, &[], body.as_bytes()))
+    }
+
+    /// The configuration file that it was started with, if the options had a text for it.
+    pub fn config_file(&self) -> PathBuf {
+        config_file(self.directory.path())
+    }
+
+    /// The addresses of all traffic listeners announced so far, in their order.
+    ///
+    /// # Panics
+    /// When one of them is none.
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        let stdout = self.stdout();
+        let announced = stdout.lines().filter_map(|line| line.strip_prefix("watchgate: traffic listening on ")?.split_once("://"));
+        announced.map(|(_, address)| address.parse().unwrap_or_else(|_| panic!("announced {address}"))).collect()
+    }
+
+    /// Sends SIGHUP and returns at once.
+    ///
+    /// # Panics
+    /// When it has already ended.
+    #[track_caller]
+    pub fn hang_up(&mut self) {
+        if let Err(error) = self.process.hang_up() {
+            panic!("{error:#}");
+        }
     }
 
     /// Scrapes `/metrics`.
@@ -221,6 +259,10 @@ impl Gateway {
     }
 }
 
+fn config_file(directory: &Path) -> PathBuf {
+    directory.join("watchgate.toml")
+}
+
 fn access_log(directory: &Path) -> PathBuf {
     directory.join("access.log")
 }
@@ -240,7 +282,7 @@ fn spawn(args: &[&str], options: &GatewayOptions, directory: &Path) -> Result<Pr
         command.arg("--access-log").arg(access_log(directory));
     }
     if let Some(text) = &options.config {
-        let file = directory.join("watchgate.toml");
+        let file = config_file(directory);
         fs::write(&file, text)?;
         command.arg("--config").arg(file);
     }

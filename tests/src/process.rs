@@ -85,13 +85,25 @@ impl Process {
     /// # Errors
     /// When the process has ended already.
     pub fn ask_to_end(&mut self) -> Result<()> {
+        self.signal(libc::SIGTERM)
+    }
+
+    /// Sends SIGHUP, without waiting.
+    ///
+    /// # Errors
+    /// When the process has ended already.
+    pub fn hang_up(&mut self) -> Result<()> {
+        self.signal(libc::SIGHUP)
+    }
+
+    fn signal(&mut self, signal: libc::c_int) -> Result<()> {
         if let Some(status) = self.ended()? {
-            bail!("{} ended before it was asked to ({status})\n{}", self.name, self.output());
+            bail!("{} ended before it was sent a signal ({status})\n{}", self.name, self.output());
         }
         let id = libc::pid_t::try_from(self.child.id()).expect("the kernel hands out process ids that fit");
         // SAFETY: kill takes two integers. The id is that of our own child, which has not been
         // waited for, so it cannot be another process's.
-        unsafe { libc::kill(id, libc::SIGTERM) };
+        unsafe { libc::kill(id, signal) };
         Ok(())
     }
 

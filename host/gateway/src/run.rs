@@ -21,7 +21,8 @@ use crate::signals;
 /// When something cannot be started; nothing keeps running then.
 pub fn run(arguments: RunArguments, settings: Settings) -> anyhow::Result<()> {
     let format = if settings.log_json { LogFormat::Json } else { LogFormat::Pretty };
-    let log = log::init(&LogConfig { level: settings.log_level.clone(), format, ..LogConfig::default() }).context("the log cannot be set up")?;
+    let log =
+        log::init(&LogConfig { level: settings.log_level.clone(), format, ..LogConfig::default() }).context("the log cannot be set up")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
     let workers = runtime.metrics().num_workers();
     runtime.block_on(serve(arguments, settings, log, workers))

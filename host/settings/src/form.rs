@@ -64,7 +64,8 @@ impl Form {
 fn duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    match units.into_iter().find(|(_, length)| milliseconds > 0 && milliseconds.is_multiple_of(*length)) {
+    match units.into_iter().find(|(_, length)| milliseconds.is_multiple_of(*length)) {
+        Some(_) if milliseconds == 0 => "0s".to_owned(),
         Some((unit, length)) => format!("{}{unit}", milliseconds / length),
         None => format!("{milliseconds}ms"),
     }
@@ -86,7 +87,7 @@ mod tests {
     fn bounds_are_said_as_they_are_written() {
         let check = |form: Form, expected| assert_eq!(form.words(), expected);
         check(Form::Duration(Duration::from_millis(1), Duration::from_secs(86_400)), "1ms to 24h");
-        check(Form::Duration(Duration::ZERO, Duration::from_secs(90)), "0ms to 90s");
+        check(Form::Duration(Duration::ZERO, Duration::from_secs(90)), "0s to 90s");
         check(Form::Size(1 << 10, 1 << 30), "1KiB to 1GiB");
         check(Form::Size(1000, 3 << 20), "1000B to 3MiB");
         check(Form::OneOf(&["a", "b"]), "`\"a\"`, `\"b\"`");

@@ -78,3 +78,17 @@ fn every_access_line_is_on_disk_when_the_process_has_ended() {
     assert_eq!(gateway.terminate(DEADLINE).code(), Some(0));
     assert_eq!(gateway.access_log().len(), 200);
 }
+
+#[test]
+fn balancers_get_time_to_notice() {
+    let upstream = Scripted::start(answer);
+    let text = format!("[proxy]\ndrain_delay = \"2s\"\n[servers.s]\nurl = \"{}\"\n", upstream.url());
+    let mut gateway = Gateway::start(&[], GatewayOptions::config(&text));
+    let begun = std::time::Instant::now();
+    gateway.ask_to_end();
+    wait_until("readiness is red", || (gateway.admin_get("/health/ready").status() == 503).then_some(()));
+    assert!(begun.elapsed() < Duration::from_secs(2), "red after {:?}", begun.elapsed());
+    assert_eq!(gateway.post("/s/mcp", &tool_call(1, "t")).status(), 200, "new connections are served until the delay is over");
+    assert_eq!(gateway.wait(DEADLINE).code(), Some(0));
+    assert!(begun.elapsed() >= Duration::from_secs(2), "ended after {:?}", begun.elapsed());
+}

@@ -4,6 +4,8 @@
 mod alerting;
 mod broken;
 mod chaos;
+mod config_reload;
+mod config_sources;
 mod conformance;
 mod differential;
 mod drain;

@@ -1,15 +1,13 @@
-//! `docs/metrics.md` says what the table of metrics says, because it is written from it.
+//! What documentation says of metrics and settings is what their tables say, because it is written from them.
 
 use std::fs;
 
 use anyhow::{Context, Result};
-use watchgate_telemetry::reference_markdown;
 
 use super::{Complaint, absolute};
 
-const PATH: &str = "docs/metrics.md";
-
-const INTRODUCTION: &str = "\
+const METRICS: &str = "docs/metrics.md";
+const METRICS_INTRODUCTION: &str = "\
 # Metrics
 
 What `GET /metrics` on the admin listener serves, in the Prometheus text format. Plugins add series of their own, which carry a label
@@ -17,17 +15,62 @@ What `GET /metrics` on the admin listener serves, in the Prometheus text format.
 
 ";
 
-/// Complains when the page is out of date, or writes it.
+const SETTINGS: &str = "docs/proxying.md";
+/// Everything from this line on is written; what stands above it is not touched.
+const SETTINGS_INTRODUCTION: &str = "\
+## Every key of the configuration file
+
+Written by `cargo xtask tidy --fix` from the table in `host/settings`. Durations are `\"200ms\"`, `\"10s\"`, `\"5m\"`, `\"1h\"`; sizes `\"64KiB\"`,
+`\"16MiB\"`. Paths of files and folders are relative to the configuration file. Unknown keys are refused with the nearest known name, and all
+mistakes are named at once.
+
+";
+
+/// Complains about every page that is out of date, or writes it.
 pub fn check(fix: bool) -> Result<Vec<Complaint>> {
-    let wanted = format!("{INTRODUCTION}{}", reference_markdown());
-    let path = absolute(PATH);
-    if fs::read_to_string(&path).is_ok_and(|found| found == wanted) {
+    let metrics = |_: &str| Some(format!("{METRICS_INTRODUCTION}{}", watchgate_telemetry::reference_markdown()));
+    let settings = |page: &str| with_settings(page, &watchgate_settings::reference_markdown());
+    let mut complaints = page(METRICS, fix, metrics)?;
+    complaints.extend(page(SETTINGS, fix, settings)?);
+    Ok(complaints)
+}
+
+/// Holds a page against what it should be, which may follow from what it is.
+fn page(path: &str, fix: bool, wanted: impl Fn(&str) -> Option<String>) -> Result<Vec<Complaint>> {
+    let file = absolute(path);
+    let found = fs::read_to_string(&file).unwrap_or_default();
+    let Some(wanted) = wanted(&found) else {
+        return Ok(vec![Complaint::file(path, "the heading is gone from which on it is written")]);
+    };
+    if found == wanted {
         return Ok(Vec::new());
     }
     if !fix {
-        return Ok(vec![Complaint::file(PATH, "out of date; run `cargo xtask tidy --fix`")]);
+        return Ok(vec![Complaint::file(path, "out of date; run `cargo xtask tidy --fix`")]);
     }
-    fs::write(&path, wanted).with_context(|| PATH.to_owned())?;
-    eprintln!("{PATH}: written");
+    fs::write(&file, wanted).with_context(|| path.to_owned())?;
+    eprintln!("{path}: written");
     Ok(Vec::new())
+}
+
+/// The page with its last part written anew; `None` when it has no such part.
+fn with_settings(page: &str, reference: &str) -> Option<String> {
+    let heading = SETTINGS_INTRODUCTION.lines().next()?;
+    let by_hand = page.split_once(heading)?.0;
+    Some(format!("{by_hand}{SETTINGS_INTRODUCTION}{reference}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_part_below_the_heading_is_written() {
+        let page = with_settings("# Proxying\n\nBy hand.\n\n## Every key of the configuration file\n\nold\n", "new\n").unwrap();
+        assert!(
+            page.starts_with("# Proxying\n\nBy hand.\n\n## Every key") && page.ends_with("\n\nnew\n") && !page.contains("old"),
+            "{page}"
+        );
+        assert_eq!(with_settings("# Proxying\n", "new\n"), None);
+    }
 }

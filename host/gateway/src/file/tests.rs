@@ -134,7 +134,8 @@ fn what_does_not_go_together_is_named() {
     check_refused(&one("host = \"upstrem\""), &[(3, "\"upstream\"")]);
     check_refused(&one("rate = { burst = 3 }"), &[(3, "`servers.NAME.rate.per_second` is missing")]);
     check_refused(&one("rate = { per_second = 0 }"), &[(3, "above 0")]);
-    check_refused(&one("breaker = { error_share = 1.5 }"), &[(3, "0 to 1")]);
+    check_refused(&one("breaker = { error_share = 1.5 }"), &[(3, "above 0, up to 1")]);
+    check_refused(&one("retry = { budget = -1 }"), &[(3, "0 to 1")]);
     check_refused(&one("public_url = \"h\""), &[(3, "http://")]);
     check_refused("[servers.a]\nurls = [\"http://h/a\", \"http://h/b\"]\n", &[(2, "same path")]);
     check_refused("[servers.a]\nurls = [\"http://h/a\", \"http://h/a\"]\n", &[(2, "twice")]);

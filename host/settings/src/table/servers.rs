@@ -99,7 +99,7 @@ pub(super) const BREAKER: Section = Section {
     meaning: "When an endpoint is left alone: while its breaker is open requests get 503 at once, or go to another endpoint.",
     keys: &[
         Key::new("enabled", Form::Flag, Is("true"), "off keeps it closed whatever happens; it can still be opened by hand"),
-        Key::new("error_share", Form::Share, Is("0.5"), "opens when at least this share of the exchanges in `window` failed"),
+        Key::new("error_share", Form::Above(0.0, 1.0), Is("0.5"), "opens when at least this share of the exchanges in `window` failed"),
         Key::new("min_requests", MANY, Is("20"), "but not before so many exchanges were seen in `window`"),
         Key::new("window", Form::Duration(Duration::from_secs(1), Duration::from_secs(600)), Is("\"10s\""), "what is looked back on"),
         Key::new("connect_failures", MANY, Is("5"), "opens also after so many failed connects in a row"),
