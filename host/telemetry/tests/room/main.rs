@@ -7,6 +7,7 @@ mod cardinality;
 mod exposition;
 mod handles;
 mod plugin_series;
+mod recent_lines;
 mod retiring;
 mod scene;
 mod scrape;
