@@ -178,7 +178,10 @@ fn without_a_gate_credentials_are_the_servers_business() {
     });
     let rig = Rig::new(config(vec![server(&[upstream.address()])]));
     let refused = rig.call();
-    assert_eq!((refused.status(), refused.head.header("www-authenticate")), (401, Some("Bearer resource_metadata=\"https://x.test/meta\"")));
+    assert_eq!(
+        (refused.status(), refused.head.header("www-authenticate")),
+        (401, Some("Bearer resource_metadata=\"https://x.test/meta\""))
+    );
     assert_eq!(rig.post_with(&[("Authorization", "Bearer bad")], CALL).text(), "no");
     assert_eq!(rig.post_with(&[("Authorization", "Bearer good")], CALL).status(), 200);
     rig.wait_for("watchgate_auth_total", &[("result", "upstream_401")], 1.0);
@@ -198,7 +201,8 @@ fn access_lines_and_metrics_name_the_client_and_never_its_key() {
     let lines = wait_until("both lines are written", || lines(&log).filter(|lines| lines.len() == 2));
     let names: Vec<&Value> = lines.iter().map(|line| &line["client_name"]).filter(|name| !name.is_null()).collect();
     assert_eq!(names, ["ann"], "{lines:?}");
-    let everything = std::fs::read_to_string(&log).unwrap() + &rig.telemetry.render_prometheus() + &format!("{:?}", with_keys(&upstream, true));
+    let everything =
+        std::fs::read_to_string(&log).unwrap() + &rig.telemetry.render_prometheus() + &format!("{:?}", with_keys(&upstream, true));
     assert!(everything.contains("ann"));
     for secret in [KEY, wrong, &hex(&Sha256::digest(KEY))] {
         assert!(!everything.contains(secret), "{everything}");
@@ -293,7 +297,10 @@ fn tokens_of_the_issuer_are_let_in_beside_keys() {
     assert_eq!(with(&good).status(), 200);
     assert_eq!(with(&format!("Bearer {KEY}")).status(), 200);
     assert_eq!(upstream.requests()[0].head.header("authorization"), Some(good.as_str()));
-    check_challenged(&with(&issuer.token("gateway", -60)), "Bearer error=\"invalid_token\", error_description=\"The access token expired\"");
+    check_challenged(
+        &with(&issuer.token("gateway", -60)),
+        "Bearer error=\"invalid_token\", error_description=\"The access token expired\"",
+    );
     check_challenged(&with(&issuer.token("another", 60)), INVALID);
     check_challenged(&with(&stranger.token("gateway", 60)), INVALID);
     check_challenged(&with(&format!("{good}x")), INVALID);

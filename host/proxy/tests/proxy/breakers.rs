@@ -218,7 +218,8 @@ fn a_trial_whose_client_leaves_makes_room_for_the_next() {
 #[test]
 fn the_breaker_of_one_endpoint_sends_everything_to_the_other() {
     let (well, ill) = (Moody::new(200), Moody::new(503));
-    let rig = unprobed(guarded(&[well.upstream.address(), ill.upstream.address()], BreakerConfig { open: Duration::from_secs(60), ..quick() }));
+    let rig =
+        unprobed(guarded(&[well.upstream.address(), ill.upstream.address()], BreakerConfig { open: Duration::from_secs(60), ..quick() }));
     wait_until("the one that is ill was found out", || {
         rig.call();
         (rig.control.breakers()[1].state == "open").then_some(())
