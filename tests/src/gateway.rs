@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::http1::{Connection, MCP_POST, Reply, request};
 use crate::metrics::Metrics;
 use crate::process::Process;
-use crate::wait::DEADLINE;
+use crate::wait::{DEADLINE, wait_for};
 
 /// What differs from a gateway that is told everything by its flags.
 #[derive(Default)]
@@ -223,6 +223,26 @@ impl Gateway {
     /// What it has written to stderr so far.
     pub fn stderr(&self) -> String {
         self.process.stderr()
+    }
+
+    /// Waits until the log on standard error holds `text`. Lines are written by a thread of their own, so they may come after what they tell of.
+    ///
+    /// # Panics
+    /// When it does not come.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        let found = wait_for(DEADLINE, || self.stderr().contains(text).then_some(()));
+        assert!(found.is_some(), "the log does not say {text:?}: {}", self.stderr());
+    }
+
+    /// Ends the gateway, and gives all that it has logged.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn whole_log(&mut self) -> String {
+        self.terminate(DEADLINE);
+        self.stderr()
     }
 
     /// Sends SIGTERM and returns at once.

@@ -94,7 +94,7 @@ fn a_change_is_applied_without_dropping_a_connection() {
 fn a_wrong_file_changes_nothing_and_is_said_once_with_every_line() {
     let upstream = named("steady");
     let good = servers(&[("a", &upstream)]);
-    let gateway = Gateway::start(&[], GatewayOptions::config(&good));
+    let mut gateway = Gateway::start(&[], GatewayOptions::config(&good));
     rewrite(&gateway, &format!("{good}[proxy]\nhead_timeuot = \"1s\"\ndrain_timeout = \"fast\"\n[auth]\n"));
     wait_for_reload(&gateway, "refused", 1.0);
     assert_eq!(gateway.metrics().metric("watchgate_config_last_reload_successful", &[]), 0.0);
@@ -110,10 +110,10 @@ fn a_wrong_file_changes_nothing_and_is_said_once_with_every_line() {
     rewrite(&gateway, &format!("{good}[proxy]\nhead_timeout = \"1s\"\n"));
     wait_for_reload(&gateway, "applied", 1.0);
     assert_eq!(gateway.metrics().metric("watchgate_config_last_reload_successful", &[]), 1.0);
-    let log = gateway.stderr();
+    assert_eq!(gateway.admin_get("/api/config").json().unwrap()["servers"]["a"]["head_timeout"], "1s");
+    let log = gateway.whole_log();
     // Once for the change, once because it was asked for.
     assert_eq!(log.matches("watchgate.toml:4").count(), 2, "{log}");
-    assert_eq!(gateway.admin_get("/api/config").json().unwrap()["servers"]["a"]["head_timeout"], "1s");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn listeners_come_and_go_and_a_taken_port_refuses_all_of_it() {
     let taken = (taken.local_addr().unwrap().to_string(), taken);
     rewrite(&gateway, &format!("{}{rest}{}", listen(&["127.0.0.2:0", &taken.0]), rest.replace(".a]", ".b]")));
     wait_for_reload(&gateway, "refused", 1.0);
-    assert!(gateway.stderr().contains(&format!("cannot listen for traffic on {}", taken.0)), "{}", gateway.stderr());
+    gateway.wait_for_log(&format!("cannot listen for traffic on {}", taken.0));
     assert_eq!(gateway.listeners(), [gateway.traffic]);
     assert_eq!(call(&mut old, "/b/mcp").status(), 502, "nothing of it was applied");
 

@@ -63,7 +63,7 @@ fn a_file_with_keys_counts_as_part_of_it() {
     assert_eq!(status(new), 200);
     let texts = [gateway.stderr(), gateway.admin_get("/api/config").text(), gateway.metrics().text().to_owned()];
     assert!(texts.iter().all(|text| !text.contains(new) && !text.contains(old)), "a key is shown");
-    assert!(gateway.stderr().contains("keys:1: a line must be NAME:KEY"), "{}", gateway.stderr());
+    gateway.wait_for_log("keys:1: a line must be NAME:KEY");
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Guarded {
 
     /// Checks that nothing of `secrets` is in anything that operators can read, now that every exchange is accounted for.
     #[track_caller]
-    pub fn assert_no_trace(&self, secrets: &[&str]) {
+    pub fn assert_no_trace(&mut self, secrets: &[&str]) {
         wait_until("an access line for each exchange", || (self.gateway.access_log().len() >= self.exchanges).then_some(()));
         wait_until("the derivation has seen the operations", || {
             let seen = self.gateway.metrics().metric("watchgate_plugin_calls_total", &[("plugin", "probe"), ("kind", "derivation")]);
@@ -129,11 +129,11 @@ impl Guarded {
         let mut places = vec![
             ("the access log", fs::read(self.gateway.directory().join("access.log")).unwrap()),
             ("stdout", self.gateway.stdout().into_bytes()),
-            ("stderr", self.gateway.stderr().into_bytes()),
         ];
         for page in ["/metrics", "/health", "/health/ready", "/api/plugins", "/api/alerts"] {
             places.push((page, self.gateway.admin_get(page).body));
         }
+        places.push(("stderr", self.gateway.whole_log().into_bytes()));
         for (place, bytes) in places {
             assert!(!bytes.is_empty() || place == "stdout", "{place} is empty");
             for secret in secrets {

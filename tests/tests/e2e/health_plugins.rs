@@ -133,7 +133,7 @@ fn a_server_that_goes_and_comes_back_is_noticed() {
         }
     });
     let config = format!("[servers.s]\nurl = \"{}\"\n[health]\nprobe_interval = \"100ms\"\n", upstream.url());
-    let gateway = Gateway::start(&[], GatewayOptions::config(&config));
+    let mut gateway = Gateway::start(&[], GatewayOptions::config(&config));
     for (is_well, status) in [(true, "ok"), (false, "failing"), (true, "ok")] {
         *well.lock().unwrap() = is_well;
         wait_for_check(&gateway, "upstream", "s", status);
@@ -149,7 +149,7 @@ fn a_secret_that_a_server_tells_the_gateway_is_shown_to_nobody() {
         exchange.json(200, json!({"jsonrpc": "2.0", "id": id, "error": error}).to_string())
     });
     // The plugin that quotes the server is loaded before the one that redacts.
-    let (gateway, _folder) = expecting(&upstream.url(), &["a"], |folder| folder.add("redact-secrets", &stock("redact-secrets"), ""));
+    let (mut gateway, _folder) = expecting(&upstream.url(), &["a"], |folder| folder.add("redact-secrets", &stock("redact-secrets"), ""));
     wait_for_check(&gateway, "upstream", "s", "degraded");
     let detail = wait_for_check(&gateway, "plugin", "expected-tools", "failing");
     assert!(detail.contains("no access with [REDACTED:aws_key]"), "{detail}");
@@ -157,7 +157,8 @@ fn a_secret_that_a_server_tells_the_gateway_is_shown_to_nobody() {
         let text = gateway.admin_get(page).text();
         assert_eq!(leaked(text.as_bytes(), KEY), None, "{page}: {text}");
     }
-    assert_eq!(leaked(gateway.stderr().as_bytes(), KEY), None, "{}", gateway.stderr());
+    let log = gateway.whole_log();
+    assert_eq!(leaked(log.as_bytes(), KEY), None, "{log}");
 }
 
 /// A health plugin that misbehaves: its check is unknown, and failing in the end; nothing else suffers.

@@ -81,7 +81,7 @@ impl Scene {
         assert_eq!((&data["source"], &data["reason"]), (&json!("watchgate"), &json!("denied")), "{answer}");
         assert!(!answer.to_string().contains("probe"), "the client learns of the gateway's plugins: {answer}");
         let error_id = data["error_id"].as_str().unwrap();
-        assert!(self.gateway.stderr().contains(error_id), "the log does not explain {error_id}");
+        self.gateway.wait_for_log(error_id);
     }
 
     fn failures(&self, kind: &str, reason: &str) -> f64 {

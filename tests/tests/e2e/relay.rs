@@ -1,7 +1,7 @@
 //! What crosses the gateway crosses unchanged, in both directions.
 
 use watchgate_tests::http1::{MCP_POST, request};
-use watchgate_tests::{Gateway, Scripted};
+use watchgate_tests::{Gateway, GatewayOptions, Scripted};
 
 use crate::messages::{answer, tool_call};
 
