@@ -100,7 +100,7 @@ pub(crate) async fn relay_metadata(
     let size = upstream.size_hint().exact();
     // Where metadata is known to be, a chunked answer is gathered too; elsewhere it may be anything, and must not be held back.
     let is_small = size.map_or(place == DocumentPlace::WellKnown, |bytes| bytes <= MAX_METADATA_BYTES as u64);
-    if !is_small || is_wanted(&exchange) || headers::is_encoded(&parts.headers) {
+    if !is_small || headers::is_encoded(&parts.headers) {
         return relay(exchange, parts, upstream, credentials, false).await;
     }
     match gather(&mut exchange, &mut upstream, MAX_METADATA_BYTES).await {
@@ -108,6 +108,9 @@ pub(crate) async fn relay_metadata(
             let host = asked.sent_host(&exchange.server);
             let rewritten = exchange.server.oauth.as_ref().and_then(|oauth| oauth.document(&body, place, host.as_ref()));
             let body = rewritten.map_or(body, Bytes::from);
+            if is_wanted(&exchange) {
+                return redact_document(exchange, parts, body, trailers, credentials.as_ref()).await;
+            }
             headers::settle_length(&mut parts.headers, Some(body.len() as u64));
             finish_with(exchange, Response::from_parts(parts, Body::Full(WholeBody::with_trailers(body, trailers))))
         }
@@ -166,24 +169,32 @@ fn is_wanted(exchange: &Exchange) -> bool {
 /// Gathers the answer, runs the chain, and answers with what is left.
 async fn redact_whole(
     mut exchange: Box<Exchange>,
-    mut parts: Parts,
-    upstream: Source,
+    parts: Parts,
+    mut upstream: Source,
     credentials: Option<&Credentials>,
 ) -> Response<Body> {
     let cap = exchange.server.config.limits.message;
-    let mut upstream = upstream;
-    let gathered = gather(&mut exchange, &mut upstream, cap).await;
-    let (body, trailers) = match gathered {
-        Ok(gathered) => gathered,
+    match gather(&mut exchange, &mut upstream, cap).await {
+        Ok((body, trailers)) => redact_document(exchange, parts, body, trailers, credentials).await,
         Err(Gathering::TooLarge) => {
             exchange.server.metrics.limited(Limit::AnswerSize);
-            return deny_unreadable(exchange);
+            deny_unreadable(exchange)
         }
         Err(Gathering::Failed(fault)) => {
             let id = only_id(&exchange);
-            return answer_fault(exchange, fault, id.as_ref());
+            answer_fault(exchange, fault, id.as_ref())
         }
-    };
+    }
+}
+
+/// Runs the chain on an answer that is here in full, and answers with what is left.
+async fn redact_document(
+    mut exchange: Box<Exchange>,
+    mut parts: Parts,
+    body: Bytes,
+    trailers: Option<HeaderMap>,
+    credentials: Option<&Credentials>,
+) -> Response<Body> {
     exchange.note_answered();
     let scanned = scan(&body);
     let items: Vec<Item> = scanned.envelopes.iter().map(|envelope| item(envelope, &exchange)).collect();

@@ -96,9 +96,11 @@ async fn refresh_certificates(control: &ProxyControl, shown: &mut HashMap<String
             Certificate::Listener(tls) => Some(tls.not_after()),
             Certificate::Client(tls) => tls.not_after(),
         };
-        let Some(not_after) = not_after else { continue };
         let metrics = shown.entry(name.clone()).or_insert_with(|| control.shared.telemetry.certificate(&name));
-        metrics.not_after(not_after);
+        // A server that is shown no certificate has authorities that can change.
+        if let Some(not_after) = not_after {
+            metrics.not_after(not_after);
+        }
         match refreshed {
             Refreshed::Unchanged => {}
             Refreshed::Replaced => {

@@ -43,6 +43,10 @@ impl Ready {
         headers::remove_hop_by_hop(&mut headers);
         // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more. Only a chunked body can have trailers.
         headers::settle_length(&mut headers, trailers.is_none().then_some(body.len() as u64));
+        if trailers.is_some() {
+            // Without it, hyper sends no body of unknown length with a GET. Over HTTP/2 it leaves the field out.
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         headers::remove(&mut headers, &header::EXPECT);
         if version == Version::HTTP_2 {
             headers::join_cookies(&mut headers);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 
 use crate::decode::{DecodeError, Decoder};
@@ -35,6 +36,8 @@ struct Filters {
     endpoint: Option<(EndpointRewrite, Arc<str>)>,
     /// The server's last byte went through.
     ended: bool,
+    /// They follow it.
+    trailers: Option<HeaderMap>,
 }
 
 impl Source {
@@ -60,7 +63,7 @@ impl Source {
         };
         loop {
             if filters.ended {
-                return Poll::Ready(None);
+                return Poll::Ready(filters.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
             }
             let frame = match ready!(self.upstream.poll_frame(context)) {
                 Some(frame) => frame?,
@@ -76,7 +79,13 @@ impl Source {
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
                 }
-                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                Err(frame) => {
+                    filters.trailers = frame.into_trailers().ok();
+                    let last = filters.finish()?;
+                    if !last.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(last))));
+                    }
+                }
             }
         }
     }
@@ -85,7 +94,7 @@ impl Source {
     pub(crate) fn is_end(&self) -> bool {
         match &self.filters {
             None => self.upstream.is_end(),
-            Some(filters) => filters.ended,
+            Some(filters) => filters.ended && filters.trailers.is_none(),
         }
     }
 
