@@ -33,13 +33,61 @@ fn health_of(settings: &Settings) -> impl PartialEq + use<> {
 
 /// The keys that are read at the start only and are different in `new`.
 pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
-    let keys = [
+    start_only(old, new).into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// Every key that is read at the start only, and whether it is different.
+fn start_only(old: &Settings, new: &Settings) -> [(&'static str, bool); 6] {
+    [
         ("admin", old.admin != new.admin),
         ("plugins.folder", old.plugins != new.plugins),
         ("plugins.required", old.required != new.required),
         ("plugins.cache", old.cache != new.cache),
         ("logs.format", old.log_json != new.log_json),
         ("logs.access_log", old.access_log != new.access_log),
-    ];
-    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use watchgate_settings::SECTIONS;
+
+    use super::*;
+    use crate::settings::of_text;
+
+    /// Two files as one text each; what has changed, and what waits for a restart.
+    fn check(old: &str, new: &str, changed: &[&str], waiting: &[&str]) {
+        let (old, new) = (of_text(old), of_text(new));
+        assert_eq!(changes(&old, &new.clone().with_start_only_of(&old)), changed);
+        assert_eq!(needs_restart(&old, &new), waiting);
+    }
+
+    #[test]
+    fn what_is_different_is_named_as_in_the_file() {
+        let a = "[servers.a]\nurl = \"http://a\"\n";
+        let b = "[servers.b]\nurl = \"http://b\"\n";
+        check(a, a, &[], &[]);
+        check(a, &format!("{a}{b}"), &["servers.b"], &[]);
+        check(&format!("{a}{b}"), b, &["servers.a"], &[]);
+        check(&format!("{a}{b}"), &format!("{b}{a}"), &["servers"], &[]);
+        check(a, &format!("{a}retry.max = 0\n"), &["servers.a"], &[]);
+        check(a, &format!("{a}[proxy]\nhead_timeout = \"1s\"\n"), &["servers.a"], &[]);
+        check(a, &format!("{a}[proxy]\ndrain_delay = \"1s\"\nmax_sessions = 5\n"), &["proxy"], &[]);
+        check(a, &format!("listen = \"127.0.0.1:1\"\n{a}"), &["listeners"], &[]);
+        check(a, &format!("{a}[clients]\ntrusted_hops = 1\n[guard]\nhosts = [\"*\"]\n"), &["clients", "guard"], &[]);
+        check(a, &format!("{a}[health]\nprobe_interval = \"1s\"\n[alerts]\nrepeat_interval = \"1h\"\n"), &["health", "alerts"], &[]);
+        let start = "admin = \"127.0.0.1:1\"\n[plugins]\nrequired = [\"p\"]\ncache = \"off\"\n[logs]\nlevel = \"warn\"\nformat = \"json\"\naccess_log = \"off\"\n";
+        let waiting = ["admin", "plugins.required", "plugins.cache", "logs.format", "logs.access_log"];
+        check(a, &format!("{start}{a}"), &["logs.level"], &waiting);
+    }
+
+    #[test]
+    fn the_keys_that_are_read_at_the_start_only_are_those_of_the_table() {
+        let settings = of_text("");
+        let ours: Vec<&str> = start_only(&settings, &settings).iter().map(|(key, _)| *key).collect();
+        let keys = SECTIONS.iter().flat_map(|section| section.keys.iter().map(move |key| (section, key)));
+        let of_table: Vec<String> =
+            keys.filter(|(_, key)| key.needs_restart).map(|(section, key)| format!("{}{}", section.prefix, key.name)).collect();
+        assert_eq!(ours, of_table);
+    }
 }

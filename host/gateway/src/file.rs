@@ -147,5 +147,4 @@ pub fn check_address(text: &str) -> Result<(), String> {
 }
 
 #[cfg(test)]
-#[path = "file/tests.rs"]
 mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::block_in_place;
 use watchgate_admin::{ConfigComplaint, ConfigReload};
 use watchgate_alerts::Alerts;
 use watchgate_health::Health;
@@ -143,7 +144,7 @@ impl Reloader {
             Err(complaints) => return self.refuse(complaints),
         };
         let needs_restart = needs_restart(&self.in_force, &read);
-        let wanted = read.as_started(&self.in_force);
+        let wanted = read.with_start_only_of(&self.in_force);
         let changed = changes(&self.in_force, &wanted);
         if !changed.is_empty() {
             match self.make_ready(&wanted).await {
@@ -158,19 +159,20 @@ impl Reloader {
     /// Does everything that can fail. Traffic sees nothing of it, and dropping the result undoes it.
     async fn make_ready(&self, wanted: &Settings) -> Result<Ready, String> {
         let running = &self.in_force.listeners;
-        let proxy = self.control.prepare(wanted.proxy.clone()).map_err(|error| error.to_string())?;
-        let mut ready = Ready { proxy, opened: Vec::new(), changed: Vec::new() };
+        let (mut opened, mut changed) = (Vec::new(), Vec::new());
         for config in &wanted.listeners {
             match running.iter().find(|other| other.address == config.address) {
                 Some(same) if same == config => {}
-                Some(_) => ready.changed.push(self.control.prepare_listener(config).map_err(|error| error.to_string())?),
+                Some(_) => changed.push(self.control.prepare_listener(config).map_err(|error| error.to_string())?),
                 None => {
                     let socket = listeners::bind(&config.address, "traffic", running).await?;
-                    ready.opened.push(listeners::prepare(&self.control, config, socket)?);
+                    opened.push(listeners::prepare(&self.control, config, socket)?);
                 }
             }
         }
-        Ok(ready)
+        // Reads files, and all authorities of the system.
+        let proxy = block_in_place(|| self.control.prepare(wanted.proxy.clone())).map_err(|error| error.to_string())?;
+        Ok(Ready { proxy, opened, changed })
     }
 
     /// Cannot fail.

@@ -91,7 +91,7 @@ impl Settings {
     }
 
     /// These settings, but for what is read at the start only, which is as in `started`.
-    pub fn as_started(self, started: &Self) -> Self {
+    pub fn with_start_only_of(self, started: &Self) -> Self {
         let mut settings = Self {
             admin: started.admin.clone(),
             admin_token: started.admin_token.clone(),
@@ -261,6 +261,12 @@ fn default_cache() -> Option<PathBuf> {
     Some(caches.join("watchgate"))
 }
 
+/// What the text of a file comes to without flags, mistakes or not.
 #[cfg(test)]
-#[path = "settings/tests.rs"]
+pub fn of_text(text: &str) -> Settings {
+    let (file, _) = file::parse(text, Path::new(""), &|_| None);
+    assemble(&RunArguments::default(), file, &mut Vec::new())
+}
+
+#[cfg(test)]
 mod tests;

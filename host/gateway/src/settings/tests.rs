@@ -96,3 +96,13 @@ fn servers_given_by_flag_must_go_together() {
     check(&["a=ftp://a"], "http://");
     check(&[], "no MCP server is configured");
 }
+
+#[test]
+fn whoever_can_be_reached_from_elsewhere_is_told_what_that_means() {
+    let server = "[servers.a]\nurl = \"http://a\"\n";
+    let check = |text: &str, expected: bool| assert_eq!(!of_text(&format!("{text}{server}")).warnings.is_empty(), expected, "{text}");
+    check("", false);
+    check("listen = \"0.0.0.0:1\"\n", true);
+    check("listen = \"0.0.0.0:1\"\n[guard]\nhosts = [\"h\"]\n", false);
+    check("listen = \"0.0.0.0:1\"\n[guard]\nhosts = [\"*\"]\n", false);
+}
