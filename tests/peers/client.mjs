@@ -62,6 +62,21 @@ async function recordingFetch(input, init = {}) {
   return response;
 }
 
+// With the answer to a call the SDK forgets who wants its progress, and loses the last of it when both come
+// in one piece. On the one stream of HTTP+SSE they often do, so each message gets a turn of its own.
+function oneByOne(transport) {
+  let deliver;
+  let turn = Promise.resolve();
+  const later = (...message) => {
+    turn = turn.then(() => new Promise((resolve) => setImmediate(resolve))).then(() => deliver(...message));
+  };
+  Object.defineProperty(transport, "onmessage", {
+    get: () => deliver && later,
+    set: (handler) => (deliver = handler),
+  });
+  return transport;
+}
+
 async function newV1() {
   const { Client } = await import("@modelcontextprotocol/sdk/client/index.js");
   const { SSEClientTransport } = await import("@modelcontextprotocol/sdk/client/sse.js");
@@ -69,8 +84,8 @@ async function newV1() {
   if (era !== "legacy") throw new Error("the v1 SDK speaks only the legacy era");
   const client = new Client(IDENTITY, { capabilities: CAPABILITIES });
   client.fallbackRequestHandler = answer;
-  const Transport = sdk === "v1-sse" ? SSEClientTransport : StreamableHTTPClientTransport;
-  return { client, transport: new Transport(new URL(url), { fetch: recordingFetch }) };
+  if (sdk === "v1-sse") return { client, transport: oneByOne(new SSEClientTransport(new URL(url), { fetch: recordingFetch })) };
+  return { client, transport: new StreamableHTTPClientTransport(new URL(url), { fetch: recordingFetch }) };
 }
 
 async function newV2() {
@@ -173,9 +188,7 @@ async function run(step) {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-const spoken = era === "auto" ? plan.auto : era;
-const over = sdk === "v1-sse" ? "http+sse" : "streamable-http";
-const applies = (step) => (step.era ?? spoken) === spoken && (step.over ?? over) === over;
-for (const step of plan.steps.filter(applies)) await run(step);
+const speaks = (step) => !step.era || step.era === (era === "auto" ? plan.auto : era);
+for (const step of plan.steps.filter(speaks)) await run(step);
 process.stdout.write(`${JSON.stringify({ step: "exchanges", result: exchanges.sort() })}\n`);
 process.exit(0);

@@ -187,7 +187,7 @@ class Peer:
     async def follow(self) -> None:
         era = self.plan["auto"] if self.era == "auto" else self.era
         for step in self.plan["steps"]:
-            if step.get("era", era) == era and step.get("over", "streamable-http") == "streamable-http":
+            if step.get("era", era) == era:
                 await self.run(step)
         print(json.dumps({"step": "exchanges", "result": sorted(self.exchanges)}), flush=True)
 

@@ -184,7 +184,7 @@ class Peer:
 
     async def follow(self) -> None:
         for step in self.plan["steps"]:
-            if step.get("era", "legacy") == "legacy" and step.get("over", "http+sse") == "http+sse":
+            if step.get("era", "legacy") == "legacy":
                 await self.run(step)
         print(json.dumps({"step": "exchanges", "result": sorted(self.exchanges)}), flush=True)
 

@@ -9,6 +9,8 @@ writes. The answer is its exit code.
 """
 
 import ctypes
+import gc
+import importlib
 import json
 import os
 import runpy
@@ -50,6 +52,10 @@ def serve(connection: socket.socket, script: str) -> NoReturn:
 def main() -> None:
     path, script = sys.argv[1:]
     runpy.run_path(script, run_name="imported")
+    # The first connection imports this.
+    importlib.import_module("httpcore2")
+    # A collection in a fork would write to, and so copy, every page that holds an object.
+    gc.freeze()
     # Nobody waits for the processes that serve.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
