@@ -4,7 +4,9 @@
 mod bed;
 mod clients;
 mod flapping;
+mod frames;
 mod heads;
+mod http2;
 mod servers;
 mod storm;
 mod wild;

@@ -169,13 +169,14 @@ pub fn hear(client: &mut Connection) -> Heard {
     }
 }
 
+/// The wild server would soon be left alone, as it should: its circuit breaker is off, so that each exchange gets what it asks for.
 fn config(patience: &Patience, wild: &str, good: &str) -> String {
     let Patience { others, heads, pool } = patience;
     format!(
         "[proxy]\nconnect_timeout = \"2s\"\nhead_timeout = \"{others}\"\nidle_timeout = \"{others}\"\nstream_idle_timeout = \"{others}\"\n\
-         client_head_timeout = \"{heads}\"\npool_idle_timeout = \"{pool}\"\nmax_request_body = \"{}KiB\"\n\
+         client_head_timeout = \"{heads}\"\nclient_body_timeout = \"{others}\"\npool_idle_timeout = \"{pool}\"\nmax_request_body = \"{}KiB\"\n\
          [health]\nprobe_interval = \"1h\"\n\
-         [servers.wild]\nurl = \"{wild}\"\n[servers.good]\nurl = \"{good}\"\n",
+         [servers.wild]\nurl = \"{wild}\"\nbreaker = {{ enabled = false }}\n[servers.good]\nurl = \"{good}\"\n",
         CAP >> 10
     )
 }

@@ -86,6 +86,8 @@ fn serve(mut stream: TcpStream, arrived: &Arrived, with_trailers: bool) -> Resul
             continue;
         };
         let is_to_head = request.word(0) == b"HEAD";
+        // Whoever does not ask for them may be spared them by anybody on the way (RFC 9110, 6.5.1).
+        let with_trailers = with_trailers && request.header("te") == Some(b"trailers");
         arrived.0.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         let (pieces, closes) = answer(seed?.context("a seed is a number")?, is_to_head, with_trailers);
         pieces.iter().try_for_each(|piece| stream.write_all(piece))?;

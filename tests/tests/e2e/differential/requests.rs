@@ -17,7 +17,7 @@ const TARGETS: [&str; 12] = [
     "/mcp?a=%2F&b=c%20d&&e=+;f='",
     "/sse?sessionId=99d38e03",
     "/messages/?session_id=0406f29a",
-    "/deep//path/%7Euser/./../x;y=z",
+    "/deep//path/%7Euser/.x/..y;y=z",
     "/.well-known/oauth-protected-resource/mcp",
     "/%C3%A6/%00/%zz",
     "/a/b?c?d/e",
@@ -32,12 +32,12 @@ pub struct Request {
     pub closes: bool,
 }
 
-/// The request of this seed, which it carries in `X-Seed` so that its answer is made from it too.
-pub fn request(seed: u64, with_trailers: bool) -> Request {
+/// The request of this seed, which it carries in `X-Seed` so that its answer is made from it too, for a path below `mount`.
+pub fn request(seed: u64, mount: &str, with_trailers: bool) -> Request {
     let mut random = Random::new(seed);
     let random = &mut random;
     let method = *random.one_of(&METHODS);
-    let start = format!("{method} {} HTTP/1.1", random.one_of(&TARGETS));
+    let start = format!("{method} {mount}{} HTTP/1.1", random.one_of(&TARGETS));
     let mut draft = Draft { start, fields: Vec::new(), body: Vec::new(), framing: Framed::Absent, trailers: Vec::new() };
     draft.field(random, "X-Seed", seed.to_string());
     let host = *random.one_of(&["localhost", "localhost:8080", "127.0.0.1:1", "LOCALHOST"]);
@@ -65,7 +65,7 @@ fn connection(random: &mut Random, draft: &mut Draft, closes: bool) {
         draft.field(random, "X-Hop-Too", "2");
         draft.field(random, "Keep-Alive", "timeout=5");
     }
-    if random.percent(10) {
+    if random.percent(40) {
         draft.field(random, "TE", "trailers");
     }
 }
