@@ -189,6 +189,14 @@ pub struct OperationFinished<'a> {
     pub response_bytes: u64,
 }
 
+/// A client said who it is: its `initialize` or `server/discover` was answered.
+pub struct ClientIntroduced<'a> {
+    /// The MCP revision that was agreed on.
+    pub protocol_version: Option<&'static str>,
+    /// The name in its `clientInfo`, as sent.
+    pub name: Option<&'a str>,
+}
+
 /// A connection to the upstream server was opened, or could not be.
 pub struct UpstreamConnected<'a> {
     /// The server.
@@ -281,6 +289,7 @@ pub struct AlertDelivered<'a> {
 facts! {
     ExchangeFinished<'_> => |fact, telemetry| telemetry.exchange_finished(fact);
     OperationFinished<'_> => |fact, _telemetry| fact.server.operation_finished(&fact);
+    ClientIntroduced<'_> => |fact, telemetry| telemetry.client_introduced(&fact);
     UpstreamConnected<'_> => |fact, _telemetry| fact.server.upstream_connected(fact.duration, fact.ok);
     ConnectionRefused => |fact, telemetry| telemetry.refusals().connections.count(fact.reason);
     GuardRefused => |fact, telemetry| telemetry.refusals().guard.count(fact.reason);

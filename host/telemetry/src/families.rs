@@ -108,6 +108,10 @@ metrics! {
         "HTTP exchanges going on now, open event streams included.";
     histogram(Overhead) Overhead overhead "watchgate_overhead_seconds" [Server]
         "Time an operation spent in the gateway itself, upstream and plugin time excluded, in seconds.";
+    histogram(Http) Upstream upstream "watchgate_upstream_seconds" [Server]
+        "Time an exchange spent waiting for the upstream server, connecting included, in seconds. Exchanges that asked it nothing do not count.";
+    histogram(Overhead) Plugins plugins "watchgate_plugins_seconds" [Server]
+        "Time an exchange spent waiting for plugins, in seconds. Exchanges that met no plugin do not count.";
     counter ToolCalls tool_calls "watchgate_mcp_tool_calls_total" [Server, Tool, Outcome]
         "Calls of tools (tools/call) that ended.";
     histogram(Operation) ToolCallDuration tool_call_duration "watchgate_mcp_tool_call_duration_seconds" [Server, Tool]
@@ -152,6 +156,8 @@ metrics! {
         "Verdicts on credentials; result is the gateway's own known, missing, invalid or expired, or the server's upstream_401 or upstream_403.";
     counter ClientRequests client_requests "watchgate_client_requests_total" [Client]
         "HTTP exchanges that ended, of clients whose key or token is bound to a name.";
+    counter Clients clients "watchgate_clients_total" [McpProtocolVersion, ClientInfo]
+        "Times that a client introduced itself by an initialize or server/discover that was answered.";
     counter GuardRefused guard_refused "watchgate_guard_refused_total" [Reason]
         "Requests refused because of the value of their Host or Origin; reason is host or origin.";
     gauge SessionsActive sessions_active "watchgate_sessions_active" [Server]
@@ -216,6 +222,10 @@ metrics! {
         "Alerts firing now.";
     counter AlertNotifications alert_notifications "watchgate_alert_notifications_total" [Action, Result]
         "Notifications given to alert plugins, each attempt once.";
+    histogram(Overhead) RuntimeLag runtime_lag "watchgate_runtime_lag_seconds" []
+        "Time from a task being ready to a worker beginning to run it, in seconds, sampled four times a second: what every request waits whenever it must be woken.";
+    gauge RuntimeTasks runtime_tasks "watchgate_runtime_tasks" []
+        "Tasks of the runtime that have not ended.";
     gauge BuildInfo build_info "watchgate_build_info" [Version]
         "Always 1; the labels tell what is running.";
     float_gauge Uptime uptime "watchgate_uptime_seconds" []

@@ -6,6 +6,7 @@
 mod access_log;
 mod bounded_names;
 mod buckets;
+mod cardinality;
 mod certificate;
 mod client_requests;
 mod core;
@@ -21,6 +22,7 @@ mod leases;
 pub mod log;
 mod logs;
 mod names;
+mod overview;
 mod owner;
 mod plugin_handles;
 mod plugin_metrics;
@@ -28,6 +30,7 @@ mod process;
 mod push;
 mod recent_logs;
 mod refusals;
+mod runtime;
 mod server;
 mod sink;
 mod snapshot;
@@ -38,18 +41,21 @@ mod words;
 
 pub use access_log::{AccessField, AccessLogTarget, FieldKind, UnknownField};
 pub use buckets::{BucketError, BucketGroup, HistogramBuckets, OPERATION_BUCKETS};
+pub use cardinality::{Cardinality, Dropped, Folded, MetricCardinality};
 pub use certificate::CertificateMetrics;
 pub use endpoint::EndpointMetrics;
 pub use facts::{
-    AccessLine, AlertDelivered, AlertsFiring, ConfigReloadFinished, ConnectionRefused, ErrorType, ExchangeFinished, Fact, GuardRefused,
-    HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped, TraceContextInvalid,
-    UpstreamConnected,
+    AccessLine, AlertDelivered, AlertsFiring, ClientIntroduced, ConfigReloadFinished, ConnectionRefused, ErrorType, ExchangeFinished, Fact,
+    GuardRefused, HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped,
+    TraceContextInvalid, UpstreamConnected,
 };
-pub use names::{Label, MetricDefinition, MetricKind, MetricName, reference_markdown};
+pub use names::{Label, MetricDefinition, MetricKind, MetricName, Unit, reference_markdown};
+pub use overview::{Cpu, CustomSeries, Memory, Overview, ServerOverview};
 pub use plugin_handles::PluginHandles;
 pub use plugin_metrics::{Declaration, DeclareError, MOST_METRICS, MOST_SERIES, MetricId, PluginMetrics};
 pub use push::{Compression, HeaderValueText, PushConfig, PushTls};
 pub use recent_logs::{LogCursor, LogFilter, LogPage, RecentLogsConfig};
+pub use runtime::RuntimeWatch;
 pub use server::{InFlightGuard, ServerMetrics};
 pub use sink::Rotation;
 pub use snapshot::{MetricSnapshot, Series};

@@ -29,6 +29,44 @@ impl MetricKind {
     }
 }
 
+/// In what the values of a metric are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// In nothing: how many, or which.
+    None,
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+}
+
+impl Unit {
+    /// The word in the reference, and at the end of Prometheus names; empty for [`Self::None`].
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Seconds => "seconds",
+            Self::Bytes => "bytes",
+        }
+    }
+
+    /// As OpenTelemetry writes it: by UCUM.
+    pub const fn as_ucum(self) -> &'static str {
+        match self {
+            Self::None => "1",
+            Self::Seconds => "s",
+            Self::Bytes => "By",
+        }
+    }
+
+    /// The unit that a Prometheus name ends in, `_total` aside.
+    pub fn of_name(name: &str) -> Self {
+        let name = name.strip_suffix("_total").unwrap_or(name);
+        let ends_in = |unit: &Self| name.strip_suffix(unit.as_str()).is_some_and(|before| before.ends_with('_'));
+        [Self::Seconds, Self::Bytes].into_iter().find(ends_in).unwrap_or(Self::None)
+    }
+}
+
 /// One row of the table of metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricDefinition {
@@ -44,6 +82,13 @@ pub struct MetricDefinition {
     pub labels: &'static [Label],
     /// The group whose bucket bounds it has, if it is a histogram.
     pub buckets: Option<BucketGroup>,
+}
+
+impl MetricDefinition {
+    /// In what its values are counted.
+    pub fn unit(&self) -> Unit {
+        Unit::of_name(self.name)
+    }
 }
 
 impl MetricName {
@@ -112,6 +157,7 @@ labels! {
     Endpoint = "endpoint", "Host and port of one of the server's endpoints, the port only where it is not the scheme's own (1000 endpoints, then `_other`).";
     Limit = "limit", "Which bound it was: `rate`, `concurrency`, `streams` (at once, of one client), `request_size`, `request_headers` or `answer_size`.";
     Client = "client", "The name that the client's key or token is bound to (500 names, then `_other`).";
+    ClientInfo = "client_info", "The name in the client's `clientInfo` (the first 100 names, then `_other`); empty without one.";
     Name = "name", "Whose certificate it is: the name of a listener or server (1000 names, then `_other`).";
     Reason = "reason", "Why, from a closed set; empty where there is nothing to explain.";
     Signal = "signal", "Which kind of telemetry: `access_log`, `metrics` ...";

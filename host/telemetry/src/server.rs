@@ -27,6 +27,8 @@ pub struct ServerMetrics {
     exchanges: ExchangeSeries,
     operations: OperationSeries,
     overhead: Histogram,
+    upstream: OnceLock<Histogram>,
+    plugins: OnceLock<Histogram>,
     bytes_to_server: Histogram,
     bytes_to_client: Histogram,
     connected: OnceLock<Histogram>,
@@ -46,6 +48,8 @@ impl ServerMetrics {
             exchanges: ExchangeSeries::new(),
             operations: OperationSeries::new(),
             overhead: families.overhead.with(&[name]),
+            upstream: OnceLock::new(),
+            plugins: OnceLock::new(),
             bytes_to_server: families.message_bytes.with(&[name, "client-to-server"]),
             bytes_to_client: families.message_bytes.with(&[name, "server-to-client"]),
             connected: OnceLock::new(),
@@ -114,6 +118,13 @@ impl ServerMetrics {
 
     pub(crate) fn exchange_finished(&self, fact: &ExchangeFinished<'_>) {
         self.exchanges.record(&self.core, &self.names, fact);
+        let (families, owner) = (&self.core.families, self.names.owner());
+        for (slot, family, time) in [(&self.upstream, &families.upstream, fact.upstream), (&self.plugins, &families.plugins, fact.plugins)]
+        {
+            if !time.is_zero() {
+                slot.get_or_init(|| family.owned(owner, &[self.name()])).observe(time.as_secs_f64());
+            }
+        }
     }
 
     pub(crate) fn operation_finished(&self, fact: &OperationFinished<'_>) {

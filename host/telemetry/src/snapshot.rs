@@ -1,6 +1,6 @@
 //! All series as plain values at one moment: what alert rules are evaluated on.
 
-use prometheus::proto::{MetricFamily, MetricType};
+use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 /// One series and its value.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +60,15 @@ impl Series {
     /// The value of a label; empty when the series does not have it.
     pub fn label(&self, name: &str) -> &str {
         self.labels.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// What a series has counted; for gauges its value.
+pub(crate) fn events(kind: MetricType, metric: &Metric) -> f64 {
+    match kind {
+        MetricType::COUNTER => metric.get_counter().get_value(),
+        MetricType::HISTOGRAM => count(metric.get_histogram().get_sample_count()),
+        MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => metric.get_gauge().get_value(),
     }
 }
 

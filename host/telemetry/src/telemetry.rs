@@ -18,7 +18,8 @@ use crate::client_requests::ClientRequests;
 use crate::core::Core;
 use crate::endpoint::EndpointMetrics;
 use crate::facts::{
-    AlertDelivered, AlertsFiring, ConfigReloadFinished, ExchangeFinished, Fact, HealthCheckFinished, ReloadFinished, ServerUp,
+    AlertDelivered, AlertsFiring, ClientIntroduced, ConfigReloadFinished, ExchangeFinished, Fact, HealthCheckFinished, ReloadFinished,
+    ServerUp,
 };
 use crate::families::Families;
 use crate::log::LogHandle;
@@ -38,6 +39,8 @@ use crate::words::{ConfigReload, CounterByWord, InvalidTraceContext};
 const MOST_NAMES: usize = 1000;
 /// Severities are the operator's own words; nobody needs so many.
 const MOST_SEVERITIES: usize = 32;
+/// Names of client software. Anybody can invent some; there are not that many real ones.
+const MOST_CLIENT_INFOS: usize = 100;
 /// Servers at once. They are configured, so this only keeps a mistake from filling memory.
 const MOST_SERVERS: usize = 1000;
 
@@ -89,6 +92,7 @@ pub struct Telemetry {
     refusals: Refusals,
     config_reloads: CounterByWord<ConfigReload>,
     severities: BoundedNames,
+    client_infos: BoundedNames,
     pub(crate) traces: Traces,
     started: Instant,
     /// Held while the figures of the process are read, so that two scrapes do not add the same CPU time twice.
@@ -113,6 +117,7 @@ impl Telemetry {
             refusals: Refusals::new(&core.families),
             config_reloads: CounterByWord::new(|result| core.families.config_reloads.with(&[result])),
             severities: BoundedNames::new(MOST_SEVERITIES),
+            client_infos: BoundedNames::new(MOST_CLIENT_INFOS),
             traces: Traces::new(&config.traces, &core.families),
             started: Instant::now(),
             scraping: Mutex::new(()),
@@ -235,6 +240,12 @@ impl Telemetry {
         }
     }
 
+    pub(crate) fn client_introduced(&self, fact: &ClientIntroduced<'_>) {
+        let version = fact.protocol_version.map_or("", |version| self.core.versions.text(self.core.versions.number(version)));
+        let name = fact.name.map_or("", |name| if name.is_empty() { "" } else { self.client_infos.label(name) });
+        self.families().clients.with(&[version, name]).inc();
+    }
+
     pub(crate) fn config_reload_finished(&self, fact: &ConfigReloadFinished) {
         self.config_reloads.count(fact.result);
         match fact.result {
@@ -276,7 +287,7 @@ impl Telemetry {
     }
 
     /// Core and plugin families by name; none is empty.
-    fn gather(&self) -> Vec<MetricFamily> {
+    pub(crate) fn gather(&self) -> Vec<MetricFamily> {
         let families = self.families();
         {
             let _one_at_a_time = self.scraping.lock();

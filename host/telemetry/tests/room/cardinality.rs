@@ -1,8 +1,8 @@
 //! Floods of names from outside leave a bounded number of series, and every event is still counted.
 
 use watchgate_telemetry::{
-    AccessLine, AccessLogTarget, CertificateReload, EndpointResult, ErrorType, ExchangeFinished, HttpMethod, NameKind, OperationFinished,
-    ServerUp, Telemetry, UpstreamConnected,
+    AccessLine, AccessLogTarget, CertificateReload, ClientIntroduced, EndpointResult, ErrorType, ExchangeFinished, HttpMethod, NameKind,
+    OperationFinished, ServerUp, Telemetry, UpstreamConnected,
 };
 
 use crate::exposition::Exposition;
@@ -144,6 +144,27 @@ fn clients_whose_tokens_name_them_get_500_names() {
     assert_eq!(clients.len(), 501);
     assert_eq!(clients.iter().map(|(_, value)| value).sum::<f64>(), 100_001.0);
     assert_eq!(after.value("watchgate_client_requests_total", &[("client", "_other")]), 100_001.0 - 500.0);
+}
+
+#[test]
+fn client_software_gets_100_names() {
+    const VERSIONS: [Option<&str>; 3] = [None, Some("2025-11-25"), Some("2026-07-28")];
+    let after = check(
+        |telemetry| {
+            for name in names().chain(["x".repeat(1 << 16)]) {
+                for protocol_version in VERSIONS {
+                    telemetry.emit(ClientIntroduced { protocol_version, name: Some(&name) });
+                }
+            }
+            telemetry.emit(ClientIntroduced { protocol_version: None, name: None });
+            telemetry.emit(ClientIntroduced { protocol_version: None, name: Some("") });
+        },
+        3 * 101 + 1,
+    );
+    let clients = after.find("watchgate_clients_total", &[]);
+    assert_eq!(clients.len(), 3 * 101 + 1);
+    assert_eq!(after.value("watchgate_clients_total", &[("client_info", "_other"), ("mcp_protocol_version", "2025-11-25")]), 99_901.0);
+    assert_eq!(after.value("watchgate_clients_total", &[("client_info", "")]), 2.0);
 }
 
 #[test]

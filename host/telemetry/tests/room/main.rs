@@ -4,6 +4,7 @@
 
 mod access_lines;
 mod cardinality;
+mod everything;
 mod exposition;
 mod handles;
 mod plugin_series;
@@ -11,3 +12,4 @@ mod recent_lines;
 mod retiring;
 mod scene;
 mod scrape;
+mod views;
