@@ -3,6 +3,7 @@
 //! An event stream occupies one exchange of a connection for hours. When a connection is full, the next exchange opens another one
 //! instead of waiting for it.
 
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -117,9 +118,24 @@ impl Shared {
 impl Http2Stream {
     /// Sends a request and waits for the head of its response.
     pub(crate) async fn send(&mut self, request: Request<WholeBody>) -> Result<Response<Incoming>, SendFailure> {
+        // hyper gives back what it could not begin to send, but not what the server turned away.
+        let kept = request.clone();
         self.sender.try_send_request(request).await.map_err(|mut failure| match failure.take_message() {
             Some(request) => SendFailure::Unsent(Box::new(request)),
+            None if is_unprocessed(failure.error()) => SendFailure::Unsent(Box::new(kept)),
             None => SendFailure::Sent(failure.into_error()),
         })
     }
+}
+
+/// Whether the server has said that it did nothing with the request (RFC 9113, 8.7): it had refused the stream, or said goodbye before it saw
+/// it. Of a goodbye for an error the library does not tell which requests were seen.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else { return false };
+    error.is_remote()
+        && match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) => error.is_reset(),
+            Some(h2::Reason::NO_ERROR) => error.is_go_away(),
+            _ => false,
+        }
 }
