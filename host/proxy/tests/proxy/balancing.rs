@@ -238,7 +238,7 @@ fn a_call_that_was_sent_and_cut_is_not_sent_again() {
 fn a_call_cut_on_a_connection_that_had_worked_is_not_sent_again() {
     let served = AtomicUsize::new(0);
     let upstream = Scripted::start(move |exchange| {
-        if served.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if served.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             return exchange.json(200, RESULT);
         }
         exchange.close();

@@ -262,7 +262,7 @@ fn a_policy_that_comes_sees_the_next_event_of_a_compressed_stream() {
         client.head().unwrap();
         assert_eq!(client.body_until("\n\n").unwrap(), EVENTS[0].as_bytes(), "{coding}");
         rig.go_live();
-        seen.each_ref().map(Gate::open);
+        seen.iter().for_each(Gate::open);
         let rest = String::from_utf8(client.body().unwrap()).unwrap();
         assert_eq!(rest, EVENTS[1..].concat().replace("SECRET", "***"), "{coding}");
     }
@@ -277,7 +277,7 @@ fn where_no_policy_was_expected_one_that_comes_cuts_a_compressed_stream() {
     client.head().unwrap();
     client.body_piece().unwrap();
     rig.go_live();
-    seen.each_ref().map(Gate::open);
+    seen.iter().for_each(Gate::open);
     assert!(client.body().is_err(), "a regular end would hide the cut");
 }
 

@@ -1,9 +1,10 @@
 //! Every row of the table of denials in `docs/life-of-a-request.md`.
 
 use serde_json::{Value, json};
+use watchgate_proxy::ProxyConfig;
 use watchgate_tests::{Scripted, wait_until};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, config, server};
 
 const DENIED: i64 = -31001;
 
@@ -108,6 +109,34 @@ fn a_server_request_is_dropped_and_refused_in_its_session_with_the_clients_crede
     check_error(&serde_json::from_slice(&refusal.body).unwrap(), &json!(0));
     for (name, value) in headers {
         assert_eq!(refusal.head.header(&name.to_ascii_lowercase()), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn a_server_request_is_refused_at_the_endpoint_that_sent_it_by_the_id_it_gave() {
+    let asking = |name: &'static str| {
+        Scripted::start(move |exchange| {
+            if exchange.request.id() != json!(1) {
+                return exchange.respond(202, &[], b"");
+            }
+            exchange.chunked(200, &[("Content-Type", "text/event-stream"), ("Mcp-Session-Id", name)])?;
+            exchange.chunk("data: {\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"roots/list\",\"params\":{\"x\":\"DENY\"}}\n\n")?;
+            exchange.end()
+        })
+    };
+    let upstreams = [asking("one"), asking("two")];
+    let rig = Rig::new(ProxyConfig { expects_policies: true, ..config(vec![server(&upstreams.each_ref().map(Scripted::address))]) });
+    rig.go_live();
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
+    for round in 1..=10 {
+        rig.post(initialize);
+        let seen = || upstreams.iter().map(Scripted::requests).collect::<Vec<_>>();
+        wait_until("the server is refused", || (seen().concat().len() == 2 * round).then_some(()));
+        for (requests, name) in seen().iter().zip(["one", "two"]) {
+            let refusals: Vec<_> = requests.iter().filter(|request| request.id() == json!(0)).collect();
+            assert_eq!(refusals.len() * 2, requests.len(), "as many as it asked for");
+            assert!(refusals.iter().all(|refusal| refusal.head.header("mcp-session-id") == Some(name)));
+        }
     }
 }
 

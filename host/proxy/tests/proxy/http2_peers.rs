@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::rig::CALL;
@@ -147,6 +147,7 @@ pub struct Server {
     connections: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
+    ends: Arc<Notify>,
     _runtime: Runtime,
 }
 
@@ -161,7 +162,8 @@ impl Server {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let [connections, open, requests] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
-        let (accepted, opened, counted) = (connections.clone(), open.clone(), requests.clone());
+        let ends = Arc::new(Notify::new());
+        let (accepted, opened, counted, ending) = (connections.clone(), open.clone(), requests.clone(), ends.clone());
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (answer, counted, opened) = (answer.clone(), counted.clone(), opened.clone());
@@ -177,7 +179,7 @@ impl Server {
                     });
                     async move { Ok::<_, Infallible>(answering.await) }
                 });
-                let accepted = accepted.clone();
+                let (accepted, ending) = (accepted.clone(), ending.clone());
                 tokio::spawn(async move {
                     // A probe opens connections, too, and says nothing.
                     if stream.peek(&mut [0]).await.is_ok_and(|count| count > 0) {
@@ -187,14 +189,21 @@ impl Server {
                             .timer(TokioTimer::new())
                             .max_concurrent_streams(streams)
                             .serve_connection(TokioIo::new(stream), service);
+                        let mut connection = pin!(connection);
                         // How it ends is the test's business.
-                        let _ = connection.await;
+                        tokio::select! {
+                            _ = connection.as_mut() => {}
+                            () = ending.notified() => {
+                                connection.as_mut().graceful_shutdown();
+                                let _ = connection.await;
+                            }
+                        }
                         opened.fetch_sub(1, Ordering::SeqCst);
                     }
                 });
             }
         });
-        Self { address, connections, open, requests, _runtime: runtime }
+        Self { address, connections, open, requests, ends, _runtime: runtime }
     }
 
     /// Where it listens.
@@ -210,6 +219,11 @@ impl Server {
     /// How many connections are open now.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
+    }
+
+    /// Ends the connections in the regular way, each when its exchanges are over.
+    pub fn end_connections(&self) {
+        self.ends.notify_waiters();
     }
 
     /// How many requests have come.

@@ -1,10 +1,13 @@
 //! HTTP/2 towards servers: exchanges share connections, and none waits for another.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::Response;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc};
 use watchgate_proxy::{HostHeader, ServerConfig};
 use watchgate_tests::raw::{Kind, RawConnection};
@@ -98,9 +101,10 @@ fn the_first_exchanges_with_a_server_do_not_wait_for_each_other_either() {
 
 #[test]
 fn clients_that_do_not_read_hold_nobody_up() {
-    let server = Server::start(100, |received| async move {
-        let large = received.head.headers.contains_key("x-large");
-        json(if large { whole(vec![b' '; 8 << 20]) } else { whole(RESULT) })
+    let large = Bytes::from(vec![b' '; 8 << 20]);
+    let server = Server::start(100, move |received| {
+        let large = large.clone();
+        async move { json(whole(if received.head.headers.contains_key("x-large") { large } else { RESULT.into() })) }
     });
     let rig = before(&server);
     assert_eq!(rig.call().text(), RESULT, "now the proxy knows the bound");
@@ -204,6 +208,67 @@ fn a_server_that_does_not_speak_it_is_answered_for() {
     let rig = Rig::new(config(vec![ServerConfig { http2: true, ..server(&[upstream.address()]) }]));
     for _ in 0..3 {
         check_fault(&rig.call(), 502, -31004, "broken_answer");
+    }
+}
+
+#[test]
+fn a_connection_that_the_server_ends_while_it_is_unused_costs_no_call() {
+    let server = Server::start(100, answer);
+    let rig = before(&server);
+    for round in 1..=20 {
+        assert_eq!(rig.call().text(), RESULT);
+        assert_eq!(server.requests(), round);
+        server.end_connections();
+        if round % 2 == 0 {
+            // Once when the proxy may not have heard of it yet, once when it has.
+            wait_until("it has ended", || (server.open() == 0).then_some(()));
+        }
+    }
+}
+
+/// A server that resets the second stream for this reason, and counts.
+fn resetting(reason: h2::Reason) -> (Runtime, SocketAddr, Arc<AtomicUsize>) {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = count.clone();
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut answer))) = connection.accept().await {
+                    if counted.fetch_add(1, Ordering::SeqCst) == 1 {
+                        answer.send_reset(reason);
+                        continue;
+                    }
+                    let mut body = answer.send_response(Response::new(()), false).unwrap();
+                    body.send_data(RESULT.into(), true).unwrap();
+                }
+            });
+        }
+    });
+    (runtime, address, count)
+}
+
+#[test]
+fn only_a_call_that_the_server_says_it_has_not_looked_at_is_sent_again() {
+    for (reason, is_sent_again) in [
+        (h2::Reason::REFUSED_STREAM, true),
+        (h2::Reason::CANCEL, false),
+        (h2::Reason::INTERNAL_ERROR, false),
+        (h2::Reason::NO_ERROR, false),
+    ] {
+        let (_runtime, address, count) = resetting(reason);
+        let rig = Rig::new(config(vec![ServerConfig { http2: true, ..server(&[address]) }]));
+        assert_eq!(rig.call().text(), RESULT);
+        let reply = rig.call();
+        if is_sent_again {
+            assert_eq!((reply.text().as_str(), count.load(Ordering::SeqCst)), (RESULT, 3));
+        } else {
+            check_fault(&reply, 502, -31004, "broken_answer");
+            assert_eq!(count.load(Ordering::SeqCst), 2, "{reason}");
+        }
     }
 }
 

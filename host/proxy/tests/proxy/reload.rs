@@ -168,7 +168,8 @@ fn the_guard_the_gate_and_the_limits_are_those_of_now() {
 #[test]
 fn fewer_and_more_connections_may_be_open() {
     let upstream = answering();
-    let with = |connections| ProxyConfig { limits: Limits { connections, ..Limits::default() }, ..config(vec![server(&[upstream.address()])]) };
+    let with =
+        |connections| ProxyConfig { limits: Limits { connections, ..Limits::default() }, ..config(vec![server(&[upstream.address()])]) };
     let rig = Rig::new(with(2));
     let mut first = rig.connect();
     let mut second = rig.connect();

@@ -244,6 +244,10 @@ fn a_changed_authority_of_a_server_is_read_again() {
     check_fault(&rig.call(), 502, -31004, "unreachable");
     files.write("ca.pem", &after.pem());
     wait_until("the new authority is trusted", || (rig.call().status() == 200).then_some(()));
+    rig.wait_for("watchgate_tls_reloads_total", &[("name", "server only"), ("result", "replaced")], 1.0);
+    files.write("ca.pem", "no certificate");
+    rig.wait_for("watchgate_tls_reloads_total", &[("name", "server only"), ("result", "failed")], 1.0);
+    assert_eq!(rig.call().text(), RESULT, "the one before stays");
 }
 
 #[test]
