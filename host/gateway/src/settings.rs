@@ -6,7 +6,7 @@ use serde_json::Value;
 use watchgate_admin::Secret;
 use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
-use watchgate_proxy::{ListenerConfig, Mount, ProxyConfig, ServerConfig};
+use watchgate_proxy::{ListenerConfig, Mount, Propagation, ProxyConfig, ServerConfig};
 use watchgate_telemetry::AccessLogTarget;
 
 use crate::cli::RunArguments;
@@ -138,6 +138,7 @@ fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<C
             limits: file.proxy.limits,
             clients: file.clients,
             auth: file.auth,
+            propagation: Propagation::default(),
             expects_policies: plugins.is_some() || !required.is_empty(),
         },
         listeners,

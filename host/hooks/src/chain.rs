@@ -108,6 +108,11 @@ impl RedactionChain {
 
     /// Shows the message to every policy that wants it, each one's output to the next.
     pub async fn run(&self, message: Message) -> ChainResult {
+        self.run_noting(message, None).await
+    }
+
+    /// The same, and notes each call.
+    pub async fn run_noting(&self, message: Message, mut calls: Option<&mut Vec<PolicyCall>>) -> ChainResult {
         let mut message = message;
         let (mut body_changed, mut headers_changed) = (false, false);
         // Found once for each body that the message has had.
@@ -121,7 +126,17 @@ impl RedactionChain {
             }
             // Asked without the name, because an edit may change it.
             let is_last = !self.links[place + 1..].iter().any(|later| later.matches(&message, None));
-            match link.call(&mut message, is_last).await {
+            let begun = Instant::now();
+            let result = link.call(&mut message, is_last).await;
+            if let Some(calls) = &mut calls {
+                calls.push(PolicyCall {
+                    plugin: link.name.clone(),
+                    begun: begun.into_std(),
+                    duration: begun.elapsed(),
+                    outcome: CallOutcome::of(&result),
+                });
+            }
+            match result {
                 Ok(None) => {}
                 Ok(Some(edited)) => {
                     triggered = None;
@@ -154,6 +169,53 @@ pub fn check_edits(message: &Message, edits: Vec<Edit>) -> Result<Option<Bytes>,
     }
     envelope_check::check(message.kind, &message.body, &body).map_err(|error| invalid(&error))?;
     Ok(Some(body))
+}
+
+/// One policy's look at one message.
+#[derive(Clone, Debug)]
+pub struct PolicyCall {
+    /// The plugin.
+    pub plugin: Arc<str>,
+    /// When it was called.
+    pub begun: std::time::Instant,
+    /// How long it took, checks on its edits included.
+    pub duration: std::time::Duration,
+    /// What it made of the message.
+    pub outcome: CallOutcome,
+}
+
+/// What a policy made of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// Nothing.
+    Unchanged,
+    /// Another one.
+    Changed,
+    /// It denied it.
+    Denied,
+    /// It failed, and so the message was denied.
+    Failed(FailureReason),
+}
+
+impl CallOutcome {
+    /// The word for telemetry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Changed => "changed",
+            Self::Denied => "denied",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    fn of(result: &Result<Option<Edited>, Denial>) -> Self {
+        match result {
+            Ok(None) => Self::Unchanged,
+            Ok(Some(_)) => Self::Changed,
+            Err(Denial { reason: DenyReason::Failed(reason), .. }) => Self::Failed(*reason),
+            Err(_) => Self::Denied,
+        }
+    }
 }
 
 /// What a policy made of a message.

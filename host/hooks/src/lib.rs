@@ -25,7 +25,7 @@ mod trigger;
 mod upstream;
 
 pub use ask::{AskError, Era, McpSession, ask};
-pub use chain::{ChainResult, ChainedPolicy, Denial, DenyReason, RedactionChain, check_edits};
+pub use chain::{CallOutcome, ChainResult, ChainedPolicy, Denial, DenyReason, PolicyCall, RedactionChain, check_edits};
 pub use cleared::{Cleared, ClearedRecord, UnclearedRecord, clear};
 pub use derivation_queue::{DerivationQueue, MAX_OPERATIONS, MAX_QUEUED_BYTES};
 pub use edit::{EditDraft, EditError, MAX_BODY_BYTES, MAX_EDITS};

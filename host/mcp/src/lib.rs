@@ -15,6 +15,7 @@ mod request_id;
 pub mod rpc_error;
 mod scanner;
 pub mod sse;
+pub mod trace_meta;
 
 pub use direction::Direction;
 pub use envelope::{ContentCounts, Envelope, ListKind, ListedName, MessageKind, MethodText, ResultType};

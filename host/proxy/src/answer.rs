@@ -209,8 +209,9 @@ async fn redact_document(
     };
     let hooks = exchange.shared.hooks.load_full();
     let begun = Instant::now();
-    let redacted = subject.redact(&hooks).await;
-    exchange.note_plugins(begun.elapsed());
+    let mut calls = Vec::new();
+    let redacted = subject.redact(&hooks, &mut calls).await;
+    exchange.note_plugins(begun.elapsed(), Direction::ServerToClient, calls);
     let keeps_text = exchange.shared.hooks.keeps_text();
     let (body, envelopes) = match redacted {
         Redacted::Same => (body, scanned.envelopes),

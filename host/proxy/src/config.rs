@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
+use watchgate_mcp::trace_meta::MetaTrace;
 
 /// Everything the proxy is told. Two that are equal behave the same, so a reload keeps every part that did not change.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,9 +22,20 @@ pub struct ProxyConfig {
     pub guard: GuardConfig,
     /// Whom the gateway lets in; `None` leaves that to the servers.
     pub auth: Option<AuthConfig>,
+    /// What servers are told of traces.
+    pub propagation: Propagation,
     /// Whether redaction policies may come while it runs. Then answers are asked for uncompressed from the start, so that a policy that
     /// goes live can read those already under way.
     pub expects_policies: bool,
+}
+
+/// What servers are told of the trace that an exchange is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Propagation {
+    /// Whether `traceparent` and `tracestate` name the gateway's own span. Off, they pass as the client sent them.
+    pub headers: bool,
+    /// What becomes of `params._meta.traceparent` of a request; `None` leaves it as it is.
+    pub meta: Option<MetaTrace>,
 }
 
 /// One address that takes client traffic.

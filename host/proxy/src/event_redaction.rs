@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use watchgate_hooks::{BoxFuture, Denial, HookSet};
+use watchgate_hooks::{BoxFuture, Denial, HookSet, PolicyCall};
 use watchgate_mcp::sse::SseEvent;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
 
@@ -21,7 +21,7 @@ pub(crate) struct Judging {
     event: SseEvent,
     envelopes: Vec<Envelope>,
     is_batch: bool,
-    verdict: BoxFuture<'static, (Redacted, Duration)>,
+    verdict: BoxFuture<'static, (Redacted, Duration, Vec<PolicyCall>)>,
 }
 
 /// What to do with an event.
@@ -52,8 +52,9 @@ pub(crate) fn begin(event: SseEvent, exchange: &mut Exchange, hooks: &Arc<HookSe
     let hooks = hooks.clone();
     let verdict = Box::pin(async move {
         let begun = Instant::now();
-        let redacted = subject.redact(&hooks).await;
-        (redacted, begun.elapsed())
+        let mut calls = Vec::new();
+        let redacted = subject.redact(&hooks, &mut calls).await;
+        (redacted, begun.elapsed(), calls)
     });
     Step::Wait(Judging { event, envelopes: scanned.envelopes, is_batch: scanned.is_batch, verdict })
 }
@@ -67,8 +68,8 @@ impl Judging {
         credentials: Option<&Credentials>,
         keeps_text: bool,
     ) -> std::task::Poll<Bytes> {
-        self.verdict.as_mut().poll(context).map(|(redacted, took)| {
-            exchange.note_plugins(took);
+        self.verdict.as_mut().poll(context).map(|(redacted, took, calls)| {
+            exchange.note_plugins(took, Direction::ServerToClient, calls);
             self.settle(redacted, exchange, credentials, keeps_text)
         })
     }

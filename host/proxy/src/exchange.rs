@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use watchgate_hooks::PolicyCall;
 use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, RequestId, header as mcp_header};
-use watchgate_telemetry::{AccessLine, ErrorType, ExchangeFinished, HttpMethod, InFlightGuard, NameKind};
+use watchgate_telemetry::{AccessLine, ErrorType, ExchangeFinished, HttpMethod, InFlightGuard, NameKind, SpanId, TraceId, TraceInterest};
 
 use crate::endpoint::Endpoint;
 use crate::error_id::ErrorId;
@@ -20,6 +21,8 @@ use crate::scan::MAX_ELEMENTS;
 use crate::server::{Server, Shared};
 use crate::slots::{ClientStream, Slot};
 use crate::timing::Timing;
+use crate::trace_notes::TraceNotes;
+use crate::trace_record::Ended;
 
 /// What a limit lets an exchange have.
 #[derive(Default)]
@@ -50,6 +53,8 @@ pub(crate) struct Exchange {
     places: Places,
     request_id: Option<Box<str>>,
     line: LineFacts,
+    /// Where somebody has a use for traces.
+    pub(crate) trace: Option<Box<TraceNotes>>,
     worst: Outcome,
     is_stream: bool,
     /// Something of the answer could not be read, so that operations may have been answered unseen.
@@ -88,6 +93,7 @@ impl Exchange {
                 .filter(|id| id.len() <= 128)
                 .map(Into::into),
             line: LineFacts::default(),
+            trace: TraceNotes::begin(&shared.telemetry, &request.headers),
             worst: Outcome::Ok,
             is_stream: false,
             is_unread: false,
@@ -118,8 +124,11 @@ impl Exchange {
     }
 
     /// Time that a message waited for redaction.
-    pub(crate) fn note_plugins(&mut self, duration: Duration) {
+    pub(crate) fn note_plugins(&mut self, duration: Duration, direction: Direction, calls: Vec<PolicyCall>) {
         self.timing.note_plugins(duration);
+        if let Some(trace) = &mut self.trace {
+            trace.note_calls(direction, calls);
+        }
     }
 
     /// The answer passes, but what it says is not known.
@@ -329,6 +338,9 @@ impl Exchange {
         self.status = fault.status().as_u16();
         self.line.error_id = Some(error_id.clone().into_inner());
         self.line.fault = Some(fault.blame());
+        if let Some(trace) = &mut self.trace {
+            trace.failure = Some(ErrorType::Named(fault.reason()));
+        }
         self.end_all(fault.outcome(), Some(ErrorType::Named(fault.reason())));
         self.note_outcome(fault.outcome());
     }
@@ -361,6 +373,7 @@ impl Exchange {
             (how, _) => how,
         };
         let upstream = self.timing.upstream();
+        let (trace_id, span_id, connect) = self.end_trace(outcome);
         let line = std::mem::take(&mut self.line);
         self.shared.telemetry.emit(ExchangeFinished {
             server: &self.server.metrics,
@@ -380,10 +393,52 @@ impl Exchange {
                 client_name: self.client_name.take(),
                 endpoint: self.endpoint.take(),
                 attempts: self.attempts,
+                trace_id,
+                span_id,
+                connect,
                 request_id: self.request_id.take(),
                 ..line.into_access_line(outcome)
             },
         });
+    }
+
+    /// Hands the trace over where somebody has a use for it. Gives its ids for the access line, and the time that connecting took.
+    fn end_trace(&mut self, outcome: Outcome) -> (Option<TraceId>, Option<SpanId>, Duration) {
+        let Some(trace) = self.trace.take() else { return (None, None, Duration::ZERO) };
+        let ids = (Some(trace.trace_id), Some(trace.span_id));
+        let connect = trace.attempts.iter().filter_map(|attempt| attempt.connect).map(|(_, took)| took).sum();
+        let policy = self.shared.telemetry.tracing();
+        // A stream is as long as its client wants it.
+        let is_slow = !self.is_stream && policy.is_slow(self.timing.started().elapsed());
+        let ended = Ended {
+            server: &self.server,
+            http_method: self.method,
+            status: self.status,
+            outcome,
+            started: self.timing.started(),
+            started_at: self.timing.started_at(),
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            mcp_method: self.line.method(),
+            name: self.line.name(),
+            name_kind: self.line.name_kind(),
+            operations: self.line.operations(),
+            rpc_error_code: self.line.rpc_error_code,
+            error_id: self.line.error_id.as_deref(),
+            fault: self.line.fault,
+            protocol_version: self.protocol_version,
+            session: self.session_text,
+            client: self.client,
+            client_name: self.client_name.as_deref(),
+            request_id: self.request_id.as_deref(),
+        };
+        let interest =
+            TraceInterest { head_sampled: trace.head_sampled, forced: trace.is_forced, error: ended.is_error(&trace), slow: is_slow };
+        if policy.keeps(interest) {
+            let record = ended.record(*trace, is_slow);
+            self.shared.clearing.offer(&self.shared.telemetry, record);
+        }
+        (ids.0, ids.1, connect)
     }
 
     /// Ends what is still open when the response is over.

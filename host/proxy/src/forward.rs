@@ -17,6 +17,7 @@ use crate::connect::connect;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
 use crate::server::{Server, Shared};
+use crate::trace_notes::{AttemptNote, TraceNotes};
 use crate::upstream_connection::{Carrier, SendFailure};
 use crate::whole_body::WholeBody;
 
@@ -58,7 +59,13 @@ enum Failure {
 }
 
 /// Sends the request and waits for the head of the answer.
-pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing) -> Result<Answered, Fault> {
+pub(crate) async fn forward(
+    shared: &Shared,
+    server: &Server,
+    outgoing: Outgoing,
+    trace: Option<&mut TraceNotes>,
+) -> Result<Answered, Fault> {
+    let mut trace = trace;
     let deadline = tokio::time::Instant::now() + server.config.timeouts.head;
     let Outgoing { method, target, headers, client_host, body, only } = outgoing;
     let mut request = Request::new(body);
@@ -71,8 +78,15 @@ pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing
         let (endpoint, admitted) = choose(server, only, &tried)?;
         let unsettled = Unsettled { endpoint: endpoint.clone(), admitted: Some(admitted) };
         let lease = Lease { _outstanding: endpoint.health.begin(), _in_flight: endpoint.metrics.in_flight(), endpoint };
+        if let Some(trace) = &mut trace {
+            trace.begin_attempt(&lease.endpoint);
+        }
         let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, deadline };
-        match attempt.run(request).await {
+        let result = attempt.run(request, trace.as_deref_mut()).await;
+        if let Some(attempt) = trace.as_deref_mut().and_then(TraceNotes::attempt) {
+            note_attempt(attempt, &result);
+        }
+        match result {
             Ok((response, carrier)) => {
                 note(server, unsettled, if is_trouble(response.status()) { Attempt::Failed } else { Attempt::Ok });
                 let attempts = tried.len() as u32 + 1;
@@ -90,6 +104,20 @@ pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing
                 }
                 request = *unsent;
             }
+        }
+    }
+}
+
+fn note_attempt(attempt: &mut AttemptNote, result: &Result<(Response<Incoming>, Carrier), Failure>) {
+    match result {
+        // It goes on until the last byte of the answer.
+        Ok((response, carrier)) => {
+            attempt.status = Some(response.status().as_u16());
+            attempt.is_http2 = matches!(carrier, Carrier::Http2(_));
+        }
+        Err(Failure::Unsent(_, fault, _) | Failure::Final(fault)) => {
+            attempt.ended = Some(Instant::now());
+            attempt.failure = Some(fault.reason());
         }
     }
 }
@@ -195,14 +223,19 @@ struct Attempting<'a> {
 
 impl Attempting<'_> {
     /// On an open connection; when that turns out to be closed, on a fresh one.
-    async fn run(&self, mut request: Request<WholeBody>) -> Result<(Response<Incoming>, Carrier), Failure> {
+    async fn run(&self, mut request: Request<WholeBody>, trace: Option<&mut TraceNotes>) -> Result<(Response<Incoming>, Carrier), Failure> {
         if let Some(carrier) = self.take_open() {
             match self.send(carrier, request).await {
                 Err(Failure::Unsent(unsent, ..)) => request = *unsent,
                 done => return done,
             }
         }
-        match connect(self.shared, self.server, self.endpoint).await {
+        let begun = Instant::now();
+        let connected = connect(self.shared, self.server, self.endpoint).await;
+        if let Some(attempt) = trace.and_then(TraceNotes::attempt) {
+            attempt.connect = Some((begun, begun.elapsed()));
+        }
+        match connected {
             Ok(carrier) => self.send(carrier, request).await,
             Err(error) => Err(Failure::Unsent(Box::new(request), error.fault(), Attempt::ConnectFailed)),
         }

@@ -13,6 +13,7 @@ mod balancer;
 mod body;
 mod breaker;
 mod calls;
+mod clearing;
 mod client_address;
 mod client_connection;
 mod config;
@@ -55,6 +56,8 @@ mod slots;
 mod source;
 mod timing;
 mod tls;
+mod trace_notes;
+mod trace_record;
 mod upstream_body;
 mod upstream_connection;
 mod whole_body;
@@ -68,8 +71,8 @@ use watchgate_telemetry::Telemetry;
 
 pub use config::{
     AuthConfig, BreakerConfig, ClientAddresses, ClientIdentity, ClientKey, EjectionConfig, EndpointConfig, Forwarded, GuardConfig,
-    HostHeader, JwksSource, JwtConfig, Limits, ListenerConfig, Mount, ProxyConfig, RateKey, RateLimit, RetryConfig, ServerConfig,
-    ServerLimits, ServerTimeouts, ServerTls, Timeouts, UpstreamTls,
+    HostHeader, JwksSource, JwtConfig, Limits, ListenerConfig, Mount, Propagation, ProxyConfig, RateKey, RateLimit, RetryConfig,
+    ServerConfig, ServerLimits, ServerTimeouts, ServerTls, Timeouts, UpstreamTls,
 };
 
 /// The proxy: built once, then served on the listeners that its control is given.
@@ -175,9 +178,13 @@ impl Proxy {
         self.control.clone()
     }
 
-    /// Keeps pools tidy and follows files until the proxy has drained. Runs beside the listeners.
+    /// Keeps pools tidy, follows files and clears traces until the proxy has drained. Runs beside the listeners.
     pub fn start_housekeeping(&self) {
         tokio::spawn(housekeeping::keep(self.control.clone()));
+        let shared = &self.control.shared;
+        if let Some(uncleared) = shared.uncleared.lock().take() {
+            tokio::spawn(clearing::run(uncleared, shared.hooks.clone(), shared.telemetry.clone()));
+        }
     }
 
     /// Drains and returns, at most the drain timeout and two seconds later.

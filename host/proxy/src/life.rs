@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use watchgate_hooks::Surface;
+use watchgate_mcp::trace_meta::with_trace;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
 use watchgate_telemetry::Limit;
 
@@ -17,11 +18,12 @@ use crate::answer_head::{self, Asked};
 use crate::body::Body;
 use crate::client_address::client_ip;
 use crate::client_connection::Caller;
+use crate::config::Propagation;
 use crate::error_id::ErrorId;
 use crate::event_redaction::{join_array, log_denial};
 use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
-use crate::forward::forward;
+use crate::forward::{Outgoing, forward};
 use crate::headers;
 use crate::operation::kept_text;
 use crate::read::{Gathered, gather};
@@ -31,6 +33,7 @@ use crate::refusal::Credentials;
 use crate::route::{requested_host, route};
 use crate::scan::{Scanned, scan};
 use crate::server::{Server, Shared};
+use crate::trace_notes::TraceNotes;
 
 /// What the request steps decided.
 enum Next {
@@ -97,6 +100,9 @@ fn only_request_id(scanned: &Scanned) -> Option<RequestId> {
 async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready: Ready) -> Next {
     let hooks = shared.hooks.load_full();
     let scanned = if ready.body.is_empty() { Scanned { envelopes: Vec::new(), is_batch: false } } else { scan(&ready.body) };
+    if let Some(trace) = &mut exchange.trace {
+        trace.take_meta(&shared.telemetry, &ready.body, &scanned.envelopes);
+    }
     if !hooks.missing_required.is_empty() {
         let id = only_request_id(&scanned);
         note_client_requests(exchange, scanned);
@@ -139,8 +145,9 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
     };
     let redacted = if subject.is_wanted(&hooks) {
         let begun = Instant::now();
-        let redacted = subject.redact(&hooks).await;
-        exchange.note_plugins(begun.elapsed());
+        let mut calls = Vec::new();
+        let redacted = subject.redact(&hooks, &mut calls).await;
+        exchange.note_plugins(begun.elapsed(), Direction::ClientToServer, calls);
         redacted
     } else {
         Redacted::Same
@@ -247,10 +254,14 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     let may_be_asked = ready.plan.config.expects_policies
         && (exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));
     let asked = Asked::of(&ready);
-    let outgoing = ready.into_outgoing(server);
+    let propagation = ready.plan.config.propagation;
+    let mut outgoing = ready.into_outgoing(server);
+    if let Some(trace) = &exchange.trace {
+        propagate(trace, propagation, &mut outgoing, exchange.operations.len() == 1);
+    }
     let credentials = may_be_asked.then(|| Credentials::capture(&outgoing));
     exchange.note_forwarded();
-    let answered = match forward(shared, server, outgoing).await {
+    let answered = match forward(shared, server, outgoing, exchange.trace.as_deref_mut()).await {
         Err(fault) => return answer_fault(exchange, fault, id.as_ref()),
         Ok(answered) => answered,
     };
@@ -265,6 +276,30 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     match metadata {
         None => answer::relay(exchange, parts, source, credentials, is_head).await,
         Some(place) => answer::relay_metadata(exchange, parts, source, credentials, &asked, place).await,
+    }
+}
+
+/// Tells the server which span is the parent of what it does. Not the credentials of later refusals, which belong to no trace.
+fn propagate(trace: &TraceNotes, propagation: Propagation, outgoing: &mut Outgoing, is_one_operation: bool) {
+    if !propagation.headers && propagation.meta.is_none() {
+        return;
+    }
+    let parent = trace.for_server().text();
+    if propagation.headers
+        && let Ok(value) = HeaderValue::from_str(parent.as_str())
+    {
+        outgoing.headers.insert(HeaderName::from_static("traceparent"), value);
+        // Without a parent it was the state of nothing.
+        match trace.context.tracestate.as_deref().and_then(|state| HeaderValue::from_str(state).ok()) {
+            Some(state) => drop(outgoing.headers.insert(HeaderName::from_static("tracestate"), state)),
+            None => headers::remove(&mut outgoing.headers, &HeaderName::from_static("tracestate")),
+        }
+    }
+    if let Some(how) = propagation.meta.filter(|_| is_one_operation)
+        && let Some(body) = with_trace(outgoing.body.data(), how, parent.as_str(), trace.context.tracestate.as_deref())
+    {
+        headers::settle_length(&mut outgoing.headers, Some(body.len() as u64));
+        outgoing.body.replace(Bytes::from(body));
     }
 }
 

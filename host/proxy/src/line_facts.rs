@@ -30,6 +30,26 @@ impl LineFacts {
         }
     }
 
+    /// The first operation's method; `_other` when the specification does not define it.
+    pub(crate) fn method(&self) -> Option<&'static str> {
+        self.method
+    }
+
+    /// What it names.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// What kind of name that is.
+    pub(crate) fn name_kind(&self) -> Option<NameKind> {
+        self.name_kind
+    }
+
+    /// How many there were.
+    pub(crate) fn operations(&self) -> u32 {
+        self.operations
+    }
+
     /// The fields of the line that come from messages.
     pub(crate) fn into_access_line(self, outcome: Outcome) -> AccessLine {
         AccessLine {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use watchgate_hooks::{ChainResult, Denial, HookSet, Kind, Message, MirroredHeader, Surface};
+use watchgate_hooks::{ChainResult, Denial, HookSet, Kind, Message, MirroredHeader, PolicyCall, Surface};
 use watchgate_mcp::{Direction, Envelope, MessageKind, RequestId, json};
 
 /// A body and what the scanner found in it.
@@ -64,12 +64,14 @@ impl Subject {
         self.items.iter().any(|item| hooks.redaction.wants(Surface::Wire, self.direction, item.method.as_deref(), item.name.as_deref()))
     }
 
-    /// Runs the chain.
-    pub(crate) async fn redact(&self, hooks: &HookSet) -> Redacted {
+    /// Runs the chain, and notes its calls.
+    pub(crate) async fn redact(&self, hooks: &HookSet, calls: &mut Vec<PolicyCall>) -> Redacted {
         let result = match (self.is_batch, self.items.as_slice()) {
-            (false, [item]) => hooks.redaction.run(self.message(self.body.clone(), Some(item), self.headers.clone())).await,
-            (true, [_, ..]) => return self.redact_batch(hooks).await,
-            _ => hooks.redaction.run(self.message(self.body.clone(), None, self.headers.clone())).await,
+            (false, [item]) => {
+                hooks.redaction.run_noting(self.message(self.body.clone(), Some(item), self.headers.clone()), Some(calls)).await
+            }
+            (true, [_, ..]) => return self.redact_batch(hooks, calls).await,
+            _ => hooks.redaction.run_noting(self.message(self.body.clone(), None, self.headers.clone()), Some(calls)).await,
         };
         match result {
             ChainResult::Unchanged => Redacted::Same,
@@ -78,11 +80,11 @@ impl Subject {
         }
     }
 
-    async fn redact_batch(&self, hooks: &HookSet) -> Redacted {
+    async fn redact_batch(&self, hooks: &HookSet, calls: &mut Vec<PolicyCall>) -> Redacted {
         let ranges = json::array_elements(&self.body).filter(|ranges| ranges.len() == self.items.len());
         let Some(ranges) = ranges else {
             // A batch that does not parse is one opaque body.
-            return match hooks.redaction.run(self.message(self.body.clone(), None, self.headers.clone())).await {
+            return match hooks.redaction.run_noting(self.message(self.body.clone(), None, self.headers.clone()), Some(calls)).await {
                 ChainResult::Unchanged => Redacted::Same,
                 ChainResult::Changed(body, headers) => Redacted::Changed(body, headers),
                 ChainResult::Denied(denial) => Redacted::Denied(denial),
@@ -91,7 +93,7 @@ impl Subject {
         let mut edits: Vec<(Range<usize>, Bytes)> = Vec::new();
         for (range, item) in ranges.into_iter().zip(&self.items) {
             // Mirrored headers belong to single messages of an era without batches.
-            match hooks.redaction.run(self.message(self.body.slice(range.clone()), Some(item), Vec::new())).await {
+            match hooks.redaction.run_noting(self.message(self.body.slice(range.clone()), Some(item), Vec::new()), Some(calls)).await {
                 ChainResult::Unchanged => {}
                 ChainResult::Changed(body, _) => edits.push((range, body)),
                 ChainResult::Denied(denial) => return Redacted::Denied(denial),

@@ -61,7 +61,7 @@ impl Credentials {
         let request = self.request(&id, error_id);
         let (shared, server) = (shared.clone(), server.clone());
         tokio::spawn(async move {
-            let sent = tokio::time::timeout(DEADLINE, forward(&shared, &server, request)).await;
+            let sent = tokio::time::timeout(DEADLINE, forward(&shared, &server, request, None)).await;
             if !matches!(&sent, Ok(Ok(answered)) if answered.response.status().is_success()) {
                 tracing::warn!(server = %server.name, "the server could not be told that its request was denied");
             }

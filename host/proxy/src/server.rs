@@ -8,7 +8,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use watchgate_hooks::LiveHooks;
 use watchgate_mcp::Outcome;
 use watchgate_telemetry::{ServerMetrics, Telemetry};
@@ -16,6 +16,7 @@ use watchgate_telemetry::{ServerMetrics, Telemetry};
 use crate::ProxyError;
 use crate::auth::Authenticator;
 use crate::balancer::Balancer;
+use crate::clearing::Clearing;
 use crate::config::{EndpointConfig, Limits, Mount, ProxyConfig, ServerConfig, Timeouts};
 use crate::connection_slots::ConnectionSlots;
 use crate::endpoint::Endpoint;
@@ -29,6 +30,7 @@ use crate::retry_budget::RetryBudget;
 use crate::sessions::{Opening, Sessions};
 use crate::slots::{ClientStreams, Concurrency};
 use crate::tls::client::UpstreamTlsState;
+use crate::trace_record::Uncleared;
 
 /// Refusals sent to servers at once, process-wide; further ones are given up.
 pub(crate) const REFUSALS_AT_ONCE: u32 = 64;
@@ -86,6 +88,9 @@ pub(crate) struct Shared {
     pub(crate) pending: PendingOperations,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) refusals: Arc<Semaphore>,
+    pub(crate) clearing: Clearing,
+    /// Taken by the task that clears them.
+    pub(crate) uncleared: Mutex<Option<mpsc::Receiver<Uncleared>>>,
     pub(crate) connections: ConnectionSlots,
     session_keys: RandomState,
     ids: Mutex<HashMap<String, usize>>,
@@ -97,6 +102,7 @@ impl Shared {
     /// # Errors
     /// When a server cannot be built; the sentence says why.
     pub(crate) fn new(config: ProxyConfig, hooks: Arc<LiveHooks>, telemetry: Arc<Telemetry>) -> Result<Self, ProxyError> {
+        let (clearing, uncleared) = Clearing::new();
         let ids = Mutex::default();
         let pending = PendingOperations::new(config.limits.pending_operations, config.timeouts.pending);
         let connections = ConnectionSlots::new(config.limits.connections);
@@ -110,6 +116,8 @@ impl Shared {
             telemetry,
             pending,
             phase: watch::Sender::new(Phase::Serving),
+            clearing,
+            uncleared: Mutex::new(Some(uncleared)),
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE as usize)),
             connections,
             session_keys: RandomState::new(),
@@ -278,6 +286,14 @@ impl Server {
             if let Some(forgotten) = forgotten {
                 self.metrics.session_ended(forgotten.duration);
             }
+        }
+    }
+
+    /// Where clients find it: the path of its mount.
+    pub(crate) fn route(&self) -> String {
+        match &self.config.mount {
+            Mount::Prefix => format!("/{}/", self.name),
+            Mount::Root | Mount::Hosts(_) => "/".to_owned(),
         }
     }
 

@@ -28,6 +28,16 @@ impl WholeBody {
 }
 
 impl WholeBody {
+    /// The data.
+    pub(crate) fn data(&self) -> &[u8] {
+        self.data.as_deref().unwrap_or_default()
+    }
+
+    /// Other data; the trailers stay.
+    pub(crate) fn replace(&mut self, data: Bytes) {
+        self.data = (!data.is_empty()).then_some(data);
+    }
+
     /// Bytes of data.
     pub(crate) fn len(&self) -> usize {
         self.data.as_ref().map_or(0, Bytes::len)

@@ -65,7 +65,7 @@ impl ErrorType {
     }
 
     /// Whether it counts as an error of the side that answered.
-    pub(crate) fn is_server_error(self) -> bool {
+    pub fn is_server_error(self) -> bool {
         !matches!(self, Self::Rpc(code) if NO_SERVER_ERROR.contains(&code))
     }
 }

@@ -113,6 +113,33 @@ fn an_event_stream_has_its_head_at_once_and_its_end_is_heard() {
 }
 
 #[test]
+fn answers_without_a_body_keep_their_head() {
+    let upstream = Scripted::start(|exchange| match exchange.request.head.method() {
+        "HEAD" => exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1234\r\nX-Kept: 1\r\n\r\n"),
+        "DELETE" => exchange.write(b"HTTP/1.1 204 No Content\r\nX-Kept: 1\r\n\r\n"),
+        _ => exchange.respond(202, &[("X-Kept", "1")], b""),
+    });
+    let rig = before(&upstream);
+    rig.runtime().block_on(async {
+        let client = Client::connect(rig.address).await;
+        for (method, status, length) in [("HEAD", 200, Some("1234")), ("DELETE", 204, None), ("POST", 202, Some("0"))] {
+            let mut request = client.post(fields(&[]), whole(""));
+            *request.method_mut() = method.parse().unwrap();
+            let answer = client.ask(request).await;
+            let said = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap());
+            assert_eq!((answer.status.as_u16(), said("content-length"), said("x-kept")), (status, length, Some("1")), "{method}");
+            assert!(answer.body.is_empty());
+        }
+    });
+    for (method, status, length) in [("HEAD", 200, Some("1234")), ("DELETE", 204, None), ("POST", 202, Some("0"))] {
+        let mut connection = rig.connect();
+        connection.send(&request(method, "/mcp", &[], b"")).unwrap();
+        let head = connection.head().unwrap();
+        assert_eq!((head.status(), head.header("content-length"), head.header("x-kept")), (status, length, Some("1")), "{method}");
+    }
+}
+
+#[test]
 fn a_call_that_is_given_up_is_given_up_at_the_server() {
     let left = Gate::default();
     let upstream = Scripted::start({

@@ -215,6 +215,31 @@ fn a_body_over_the_cap_is_refused_however_it_says_its_length() {
     assert_eq!(upstream.requests().len(), 1);
 }
 
+/// A client that waits to be told before it sends its body.
+#[track_caller]
+fn check_not_told_to_send(config: ProxyConfig, expected: u16) {
+    let rig = Rig::new(config);
+    let mut client = rig.connect();
+    client.send(b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n").unwrap();
+    assert_eq!(client.head().unwrap().status(), expected);
+}
+
+#[test]
+fn who_asks_before_sending_is_told_to_only_where_the_body_is_wanted() {
+    let upstream = answering();
+    check_not_told_to_send(limited(upstream.address(), ServerLimits { message: 1000, ..ServerLimits::default() }), 413);
+    let auth = AuthConfig { keys: vec![key("ann", KEY)], jwt: None, pass_authorization: false };
+    check_not_told_to_send(ProxyConfig { auth: Some(auth), ..config(vec![server(&[upstream.address()])]) }, 401);
+    let rig = Rig::new(config(vec![server(&[upstream.address()])]));
+    let mut client = rig.connect();
+    let head = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n", CALL.len());
+    client.send(head.as_bytes()).unwrap();
+    assert_eq!(client.head().unwrap().status(), 100);
+    client.send(CALL.as_bytes()).unwrap();
+    assert_eq!(client.reply().unwrap().text(), RESULT);
+    assert_eq!(upstream.requests()[0].head.header("expect"), None);
+}
+
 #[test]
 fn heads_with_too_many_fields_or_bytes_are_refused() {
     let upstream = answering();

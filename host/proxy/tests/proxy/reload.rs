@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use watchgate_proxy::{AuthConfig, EndpointConfig, GuardConfig, Limits, Mount, ProxyConfig, ServerConfig, ServerLimits, UpstreamTls};
 use watchgate_tests::http1::request;
+use watchgate_tests::upstream::nobody;
 use watchgate_tests::{Connection, Gate, Scripted, wait_until};
 
 use crate::admission::{KEY, key};
-use crate::rig::{CALL, RESULT, Rig, config, named, post, server};
+use crate::rig::{CALL, Conditions, RESULT, Rig, config, named, post, server};
 
 fn answering() -> Scripted {
     Scripted::start(|exchange| exchange.json(200, RESULT))
@@ -106,6 +107,28 @@ fn endpoints_come_and_go_and_the_ones_that_stay_keep_what_they_have() {
     let shown = |endpoint: SocketAddr| rig.metrics().find("watchgate_endpoint_requests_total", &[("endpoint", &endpoint.to_string())]);
     assert_eq!(shown(first), None);
     assert_eq!(shown(second), Some(after[1] as f64), "counted on");
+}
+
+#[test]
+fn an_endpoint_that_is_passed_over_is_so_under_the_next_configuration_too() {
+    let alive = answering();
+    let dead = nobody();
+    let mut settings = server(&[alive.address(), dead]);
+    settings.ejection.base = Duration::from_secs(600);
+    settings.breaker.enabled = false;
+    let rig = Rig::under(Conditions { without_housekeeping: true, ..Conditions::default() }, config(vec![settings.clone()]));
+    let endpoint = dead.to_string();
+    let shown = |name: &str| rig.metrics().metric(name, &[("endpoint", &endpoint)]);
+    wait_until("it is found out", || {
+        assert_eq!(rig.call().status(), 200);
+        (shown("watchgate_endpoint_ejected") == 1.0).then_some(())
+    });
+    settings.timeouts.head = Duration::from_secs(77);
+    rig.apply(config(vec![settings]));
+    (0..20).for_each(|_| assert_eq!(rig.call().status(), 200));
+    let numbers = ["watchgate_endpoint_ejected", "watchgate_endpoint_ejections_total"].map(shown);
+    let failed = rig.metrics().metric("watchgate_endpoint_requests_total", &[("endpoint", &endpoint), ("result", "connect_failed")]);
+    assert_eq!((numbers, failed), ([1.0, 1.0], 5.0));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use watchgate_hooks::{HookSet, LiveHooks};
 use watchgate_proxy::{
-    ClientAddresses, EndpointConfig, GuardConfig, Limits, ListenerConfig, Mount, Proxy, ProxyConfig, ProxyControl, ServerConfig,
-    ServerLimits, ServerTls, Timeouts,
+    ClientAddresses, EndpointConfig, GuardConfig, Limits, ListenerConfig, Mount, Propagation, Proxy, ProxyConfig, ProxyControl,
+    ServerConfig, ServerLimits, ServerTls, Timeouts,
 };
 use watchgate_telemetry::{AccessLogTarget, Telemetry, TelemetryConfig};
 use watchgate_tests::http1::{MCP_POST, Reply, request};
@@ -46,6 +46,7 @@ pub fn config(servers: Vec<ServerConfig>) -> ProxyConfig {
         clients: ClientAddresses::default(),
         guard: GuardConfig::OPEN,
         auth: None,
+        propagation: Propagation::default(),
         expects_policies: false,
     }
 }

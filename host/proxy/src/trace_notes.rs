@@ -1,0 +1,135 @@
+//! What an exchange notes for its trace while it goes on: numbers and shared handles, no text. Whether there is a use for it is known when it ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use watchgate_hooks::PolicyCall;
+use watchgate_mcp::{Direction, Envelope, MessageKind, RequestId};
+use watchgate_telemetry::{ErrorType, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceParent};
+
+use crate::endpoint::Endpoint;
+
+/// Calls of plugins that are noted for one exchange: a stream has no end of events.
+const MOST_CALLS: usize = 64;
+
+/// The trace of one exchange.
+pub(crate) struct TraceNotes {
+    pub(crate) trace_id: TraceId,
+    /// The SERVER span of the exchange.
+    pub(crate) span_id: SpanId,
+    /// The CLIENT span of the attempt that reaches the server; attempts before it never left.
+    pub(crate) call_id: SpanId,
+    pub(crate) context: TraceContext,
+    /// The caller's other span, where headers and `_meta` named two.
+    pub(crate) link: Option<(TraceId, SpanId)>,
+    pub(crate) head_sampled: bool,
+    pub(crate) is_forced: bool,
+    pub(crate) attempts: Vec<AttemptNote>,
+    pub(crate) calls: Vec<(Direction, PolicyCall)>,
+    /// The id of the one request that the client sent.
+    pub(crate) request_id: Option<RequestId>,
+    /// What failed, where that is more than the outcome says.
+    pub(crate) failure: Option<ErrorType>,
+}
+
+/// One attempt with one endpoint.
+pub(crate) struct AttemptNote {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) begun: Instant,
+    /// `None` while it goes on.
+    pub(crate) ended: Option<Instant>,
+    /// Opening a connection, where none was open.
+    pub(crate) connect: Option<(Instant, Duration)>,
+    pub(crate) status: Option<u16>,
+    /// Why it brought no head.
+    pub(crate) failure: Option<&'static str>,
+    pub(crate) is_http2: bool,
+}
+
+impl TraceNotes {
+    /// From the headers of a request. `None` where nobody has a use for traces.
+    pub(crate) fn begin(telemetry: &Telemetry, headers: &HeaderMap) -> Option<Box<Self>> {
+        if !telemetry.tracing().is_on() {
+            return None;
+        }
+        let values = |name: &str| headers.get_all(name).into_iter().map(|value| value.as_bytes());
+        let (context, invalid) = TraceContext::read(values("traceparent"), values("tracestate"), values("baggage"));
+        for reason in invalid {
+            telemetry.emit(TraceContextInvalid { reason });
+        }
+        let is_forced = headers.get("x-debug-trace").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+        let mut notes = Box::new(Self {
+            trace_id: TraceId::random(),
+            span_id: SpanId::random(),
+            call_id: SpanId::random(),
+            context,
+            link: None,
+            head_sampled: false,
+            is_forced,
+            attempts: Vec::new(),
+            calls: Vec::new(),
+            request_id: None,
+            failure: None,
+        });
+        notes.decide(telemetry);
+        Some(notes)
+    }
+
+    /// What the message itself says of its trace counts for more than the headers.
+    pub(crate) fn take_meta(&mut self, telemetry: &Telemetry, body: &[u8], envelopes: &[Envelope]) {
+        let [only] = envelopes else { return };
+        if only.kind == MessageKind::Request {
+            self.request_id.clone_from(&only.id);
+        }
+        if only.traceparent.is_none() {
+            return;
+        }
+        let (traceparent, tracestate, baggage) = watchgate_mcp::trace_meta::trace_of(body);
+        let bytes = |text: &'_ Option<String>| text.as_deref().map(str::as_bytes).map(<[u8]>::to_vec);
+        let (parent, state, baggage) = (bytes(&traceparent), bytes(&tracestate), bytes(&baggage));
+        let (meta, invalid) = TraceContext::read(parent.as_deref(), state.as_deref(), baggage.as_deref());
+        for reason in invalid {
+            telemetry.emit(TraceContextInvalid { reason });
+        }
+        let (context, link) = std::mem::take(&mut self.context).overridden_by(meta);
+        (self.context, self.link) = (context, link);
+        self.decide(telemetry);
+    }
+
+    fn decide(&mut self, telemetry: &Telemetry) {
+        if let Some(parent) = &self.context.parent {
+            self.trace_id = parent.trace_id;
+        }
+        self.head_sampled = telemetry.tracing().head_sampled(&self.trace_id, self.context.parent.as_ref());
+    }
+
+    /// The context for the server: the attempt that reaches it is the parent of what it does.
+    pub(crate) fn for_server(&self) -> TraceParent {
+        TraceParent::new(self.trace_id, self.call_id, self.head_sampled || self.is_forced)
+    }
+
+    /// An attempt begins.
+    pub(crate) fn begin_attempt(&mut self, endpoint: &Arc<Endpoint>) {
+        self.attempts.push(AttemptNote {
+            endpoint: endpoint.clone(),
+            begun: Instant::now(),
+            ended: None,
+            connect: None,
+            status: None,
+            failure: None,
+            is_http2: false,
+        });
+    }
+
+    /// The attempt under way.
+    pub(crate) fn attempt(&mut self) -> Option<&mut AttemptNote> {
+        self.attempts.last_mut()
+    }
+
+    /// Calls of plugins.
+    pub(crate) fn note_calls(&mut self, direction: Direction, calls: Vec<PolicyCall>) {
+        let room = MOST_CALLS.saturating_sub(self.calls.len());
+        self.calls.extend(calls.into_iter().take(room).map(|call| (direction, call)));
+    }
+}

@@ -1,0 +1,288 @@
+//! The trace of an exchange that ended, built from its notes where somebody has a use for it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use watchgate_hooks::{CallOutcome, UnclearedRecord};
+use watchgate_mcp::{Direction, Outcome};
+use watchgate_telemetry::{
+    Attribute, ErrorType, HttpMethod, NameKind, OperationTarget, SpanId, SpanKind, SpanProtocol, SpanRecord, TraceRecord,
+};
+
+use crate::server::Server;
+use crate::trace_notes::{AttemptNote, TraceNotes};
+
+/// What the exchange knows of itself when it ends.
+pub(crate) struct Ended<'a> {
+    pub(crate) server: &'a Arc<Server>,
+    pub(crate) http_method: HttpMethod,
+    pub(crate) status: u16,
+    pub(crate) outcome: Outcome,
+    pub(crate) started: Instant,
+    pub(crate) started_at: SystemTime,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+    /// The method of the one message that the client sent.
+    pub(crate) mcp_method: Option<&'static str>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) name_kind: Option<NameKind>,
+    pub(crate) operations: u32,
+    pub(crate) rpc_error_code: Option<i64>,
+    pub(crate) error_id: Option<&'a str>,
+    pub(crate) fault: Option<&'static str>,
+    pub(crate) protocol_version: Option<&'static str>,
+    pub(crate) session: Option<[u8; 8]>,
+    pub(crate) client: std::net::SocketAddr,
+    pub(crate) client_name: Option<&'a str>,
+    pub(crate) request_id: Option<&'a str>,
+}
+
+/// A record, and the texts in it that no policy has seen yet.
+pub(crate) struct Uncleared {
+    pub(crate) record: TraceRecord,
+    pub(crate) texts: UnclearedRecord,
+}
+
+/// The fields of [`UnclearedRecord`].
+pub(crate) mod field {
+    pub(crate) const NAME: &str = "name";
+    pub(crate) const JSONRPC_ID: &str = "jsonrpc_id";
+    pub(crate) const REQUEST_ID: &str = "request_id";
+}
+
+impl Ended<'_> {
+    /// The span's error, if it is one.
+    pub(crate) fn error(&self, notes: &TraceNotes) -> Option<ErrorType> {
+        match self.outcome {
+            Outcome::Ok => None,
+            Outcome::ToolError => Some(ErrorType::ToolError),
+            Outcome::RpcError => Some(self.rpc_error_code.map_or(ErrorType::Named("rpc_error"), ErrorType::Rpc)),
+            Outcome::HttpError => Some(notes.failure.unwrap_or(ErrorType::Http(self.status))),
+            outcome => Some(notes.failure.unwrap_or(ErrorType::Named(outcome.as_str()))),
+        }
+    }
+
+    /// Whether it counts as failed.
+    pub(crate) fn is_error(&self, notes: &TraceNotes) -> bool {
+        match self.error(notes) {
+            Some(ErrorType::Http(status)) if !self.is_operation() => status >= 500,
+            error => error.is_some_and(ErrorType::is_server_error),
+        }
+    }
+
+    /// Builds the record. `notes` has its attempts in order; the last is the one that reached the server, if any did.
+    pub(crate) fn record(&self, notes: TraceNotes, is_slow: bool) -> Uncleared {
+        let duration = self.started.elapsed();
+        let error = self.error(&notes);
+        let protocol = if self.is_operation() { SpanProtocol::Mcp } else { SpanProtocol::Http };
+        let mut root = self.span(notes.span_id, SpanKind::Server, self.started_at, duration);
+        if let Some(error) = error {
+            root.fail(protocol, error, None);
+        }
+        self.describe(&mut root, &notes);
+        let is_error = self.is_error(&notes);
+        let mut spans = vec![match &notes.context.parent {
+            Some(parent) => root.within_remote(parent.span_id),
+            None => root,
+        }];
+        let last = notes.attempts.len().saturating_sub(1);
+        for (place, attempt) in notes.attempts.iter().enumerate() {
+            let id = if place == last { notes.call_id } else { SpanId::random() };
+            let end = attempt.ended.unwrap_or(self.started + duration);
+            let mut span = self
+                .span(id, SpanKind::Client, self.wall(attempt.begun), end.saturating_duration_since(attempt.begun))
+                .within(notes.span_id);
+            describe_attempt(&mut span, attempt, place);
+            match (attempt.failure, error) {
+                (Some(failure), _) => span.fail(protocol, ErrorType::Named(failure), None),
+                (None, Some(error)) if place == last => span.fail(protocol, error, None),
+                _ => {}
+            }
+            spans.push(span);
+            if let Some((begun, took)) = attempt.connect {
+                spans.push(SpanRecord::connect(SpanId::random(), self.wall(begun), took).within(id));
+            }
+        }
+        for (direction, call) in &notes.calls {
+            let id = SpanId::random();
+            let mut span =
+                SpanRecord::redact(id, &call.plugin, call.outcome.as_str(), direction.as_str(), self.wall(call.begun), call.duration);
+            if let CallOutcome::Failed(reason) = call.outcome {
+                span.set(Attribute::PluginReason, reason.as_str());
+                span.fail(protocol, ErrorType::Named(reason.as_str()), None);
+            }
+            spans.push(span.within(notes.span_id));
+        }
+        let texts = self.texts(&notes);
+        let record = TraceRecord {
+            trace_id: notes.trace_id,
+            spans,
+            server: self.server.name.clone(),
+            outcome: self.outcome.as_str(),
+            name: self.bounded_name().map(Into::into),
+            mcp_method: self.mcp_method,
+            started: self.started_at,
+            duration,
+            request_id: None,
+            error_id: self.error_id.map(Into::into),
+            tracestate: notes.context.tracestate,
+            is_slow,
+            is_error,
+            is_forced: notes.is_forced,
+            head_sampled: notes.head_sampled,
+        };
+        Uncleared { record, texts }
+    }
+
+    fn is_operation(&self) -> bool {
+        self.operations == 1
+    }
+
+    /// The tool or prompt where the server knows it; texts of a client's own making go through the policies first.
+    fn bounded_name(&self) -> Option<&str> {
+        let (kind, name) = (self.name_kind?, self.name?);
+        match kind {
+            NameKind::Resource => None,
+            kind if self.server.metrics.is_known(kind, name) => Some(name),
+            _ => Some("_other"),
+        }
+    }
+
+    fn span(&self, id: SpanId, kind: SpanKind, started: SystemTime, duration: Duration) -> SpanRecord {
+        if !self.is_operation() {
+            let route = (kind == SpanKind::Server).then(|| self.server.route());
+            return SpanRecord::http(id, kind, self.http_method, route.as_deref(), started, duration);
+        }
+        let target = match (self.name_kind, self.bounded_name()) {
+            (Some(NameKind::Tool), Some(name)) => OperationTarget::Tool(name),
+            (Some(NameKind::Prompt), Some(name)) => OperationTarget::Prompt(name),
+            _ => OperationTarget::None,
+        };
+        let mut span = SpanRecord::operation(id, kind, self.mcp_method.filter(|method| *method != "_other"), target, started, duration);
+        span.set_http_method(self.http_method);
+        span.set(Attribute::Initiator, "client");
+        if let Some(version) = self.protocol_version {
+            span.set(Attribute::McpProtocolVersion, version);
+        }
+        if let Some(session) = self.session {
+            span.set(Attribute::McpSessionId, hex(&session));
+        }
+        span
+    }
+
+    fn describe(&self, root: &mut SpanRecord, notes: &TraceNotes) {
+        root.set(Attribute::NetworkTransport, "tcp");
+        root.set(Attribute::NetworkProtocolName, "http");
+        root.set(Attribute::ClientAddress, self.client.ip().to_string());
+        root.set(Attribute::ClientPort, self.client.port());
+        root.set(Attribute::Server, self.server.name.to_string());
+        root.set(Attribute::Outcome, self.outcome.as_str());
+        root.set(Attribute::HttpRequestBodySize, self.request_bytes);
+        root.set(Attribute::HttpResponseBodySize, self.response_bytes);
+        if self.status != 0 {
+            root.set(Attribute::HttpResponseStatusCode, self.status);
+        }
+        if self.operations > 1 {
+            root.set(Attribute::Operations, self.operations);
+        }
+        if let Some(name) = self.client_name {
+            root.set(Attribute::ClientName, name.to_owned());
+        }
+        if let Some(error_id) = self.error_id {
+            root.set(Attribute::ErrorId, error_id.to_owned());
+        }
+        if let Some(fault) = self.fault {
+            root.set(Attribute::Fault, fault);
+        }
+        if notes.is_forced {
+            root.set(Attribute::Forced, true);
+        }
+        root.links.extend(notes.link);
+    }
+
+    fn texts(&self, notes: &TraceNotes) -> UnclearedRecord {
+        let mut fields = Vec::new();
+        let is_new_name = self.bounded_name() == Some("_other") || self.name_kind == Some(NameKind::Resource);
+        if let Some(name) = self.name.filter(|_| is_new_name && self.is_operation()) {
+            fields.push((field::NAME, name.to_owned()));
+        }
+        if let Some(id) = notes.request_id.as_ref().filter(|_| self.is_operation()) {
+            fields.push((field::JSONRPC_ID, id.as_json().trim_matches('"').to_owned()));
+        }
+        if let Some(request_id) = self.request_id {
+            fields.push((field::REQUEST_ID, request_id.to_owned()));
+        }
+        UnclearedRecord {
+            server: self.server.name.clone(),
+            direction: Direction::ClientToServer,
+            method: self.mcp_method.map(Into::into),
+            name: self.name.map(Into::into),
+            fields,
+        }
+    }
+
+    /// A moment of the exchange on the wall clock, which may step meanwhile.
+    fn wall(&self, moment: Instant) -> SystemTime {
+        self.started_at + moment.saturating_duration_since(self.started)
+    }
+}
+
+fn describe_attempt(span: &mut SpanRecord, attempt: &AttemptNote, place: usize) {
+    span.set(Attribute::NetworkTransport, "tcp");
+    span.set(Attribute::NetworkProtocolName, "http");
+    span.set(Attribute::NetworkProtocolVersion, if attempt.is_http2 { "2" } else { "1.1" });
+    span.set(Attribute::ServerAddress, attempt.endpoint.config.host.clone());
+    span.set(Attribute::ServerPort, attempt.endpoint.config.port);
+    span.set(Attribute::Endpoint, attempt.endpoint.authority.to_string());
+    span.set(Attribute::ConnectionReused, attempt.connect.is_none());
+    if let Some(status) = attempt.status {
+        span.set(Attribute::HttpResponseStatusCode, status);
+    }
+    if place > 0 {
+        span.set(Attribute::HttpRequestResendCount, u32::try_from(place).unwrap_or(u32::MAX));
+    }
+}
+
+/// Puts the texts that passed the policies where they belong.
+pub(crate) fn put_texts(record: &mut TraceRecord, texts: Vec<(&'static str, String)>) {
+    for (name, text) in texts {
+        match name {
+            field::REQUEST_ID => {
+                if let Some(root) = record.spans.first_mut() {
+                    root.set(Attribute::RequestId, text.clone());
+                }
+                record.request_id = Some(text.into());
+            }
+            field::JSONRPC_ID => {
+                for span in record.spans.iter_mut().filter(|span| span.kind != SpanKind::Internal) {
+                    span.set(Attribute::JsonrpcRequestId, text.clone());
+                }
+            }
+            _ => put_name(record, &text),
+        }
+    }
+}
+
+fn put_name(record: &mut TraceRecord, name: &str) {
+    let attribute = match record.mcp_method {
+        Some("tools/call") => Attribute::GenAiToolName,
+        Some("prompts/get") => Attribute::GenAiPromptName,
+        _ => Attribute::McpResourceUri,
+    };
+    for span in record.spans.iter_mut().filter(|span| span.kind != SpanKind::Internal) {
+        span.set(attribute, name.to_owned());
+        if attribute != Attribute::McpResourceUri {
+            span.name = Cow::Owned(format!("{} {name}", record.mcp_method.unwrap_or("_other")));
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
