@@ -36,7 +36,8 @@ pub(crate) async fn admit(
     incoming: &mut Incoming,
 ) -> Result<(), TurnedAway> {
     let result = judge(shared, plan, exchange, parts).await;
-    if result.is_err() {
+    // Reading would tell a client that waits for `100 Continue` to send what nobody wants.
+    if result.is_err() && !parts.headers.contains_key(header::EXPECT) {
         discard_little(incoming).await;
     }
     result
