@@ -22,6 +22,8 @@ fn agree(heard: &Heard, line: &Value) -> bool {
         (200, Ends::Cut) => &["aborted"],
         (413 | 500, Ends::Whole) => &["http_error"],
         (502, Ends::Whole) => &["unreachable", "aborted"],
+        // Its circuit breaker is open.
+        (503, Ends::Whole) => &["unreachable"],
         _ => &[],
     };
     line["status"] == heard.status && outcomes.iter().any(|outcome| line["outcome"] == *outcome)
@@ -29,9 +31,23 @@ fn agree(heard: &Heard, line: &Value) -> bool {
 
 #[test]
 fn a_server_that_flaps_costs_only_the_calls_it_breaks() {
+    check_flapping(Bed::new(&PATIENCE), &[200, 413, 500, 502]);
+}
+
+#[test]
+fn a_server_that_flaps_is_left_alone_and_given_another_chance() {
+    let breaker = "connect_failures = 2, min_requests = 10, window = \"1s\", open = \"50ms\"";
+    let bed = check_flapping(Bed::with_breaker(&PATIENCE, breaker), &[200, 413, 500, 502, 503]);
+    let opened = bed.gateway.metrics().metric("watchgate_circuit_breaker_transitions_total", &[("server", "wild"), ("state", "open")]);
+    assert!(opened > 0.0, "the breaker never opened");
+    let next_door = bed.gateway.metrics().metric("watchgate_circuit_breaker_transitions_total", &[("server", "good")]);
+    assert_eq!(next_door, 0.0, "the breaker next door moved");
+}
+
+/// Calls while the server flaps: each answer has one of `statuses`, and all is as before when the server stays.
+fn check_flapping(mut bed: Bed, statuses: &[u16]) -> Bed {
     let seed = Random::seed(3);
     eprintln!("seed {seed}");
-    let mut bed = Bed::new(&PATIENCE);
     let is_over = AtomicBool::new(false);
     let mut wild = std::mem::replace(&mut bed.wild, super::wild::start(super::wild::Seen::default()));
     let calls = std::thread::scope(|scope| {
@@ -64,7 +80,7 @@ fn a_server_that_flaps_costs_only_the_calls_it_breaks() {
     bed.wild = wild;
     for (id, heard) in &calls {
         let line = bed.line(id);
-        assert!(agree(heard, &line), "{heard:?}: {line}");
+        assert!(agree(heard, &line) && statuses.contains(&heard.status), "{heard:?}: {line}");
         assert!(bed.seen.times(id) <= 1, "{id}: what was sent is never sent again");
     }
     let answered = calls.iter().filter(|(_, heard)| heard.status == 200).count();
@@ -72,6 +88,7 @@ fn a_server_that_flaps_costs_only_the_calls_it_breaks() {
     // It is back: so are its answers.
     wait_until("the server is answered for by itself", || (bed.call_wild("answers").1.status == 200).then_some(()));
     bed.assert_as_before("a server that flapped");
+    bed
 }
 
 fn call(bed: &Bed, random: &mut Random) -> (String, Heard) {
