@@ -11,6 +11,7 @@
 
 mod bench;
 mod ci;
+mod debian;
 mod demo;
 mod plugins;
 mod stage;

@@ -21,7 +21,7 @@ use crate::workspace::{output, root};
 /// What tidy does about what it finds.
 #[derive(Debug, clap::Args)]
 pub struct TidyArguments {
-    /// Write what is generated (`docs/metrics.md`, the reference in `docs/proxying.md`) instead of complaining that it is out of date.
+    /// Write what is generated (`docs/telemetry.md`, the reference in `docs/proxying.md`) instead of complaining that it is out of date.
     #[arg(long)]
     pub fix: bool,
 }

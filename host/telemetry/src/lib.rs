@@ -29,6 +29,7 @@ mod plugin_metrics;
 mod process;
 mod push;
 mod recent_logs;
+mod reference;
 mod refusals;
 mod runtime;
 mod server;
@@ -49,12 +50,13 @@ pub use facts::{
     GuardRefused, HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped,
     TraceContextInvalid, UpstreamConnected,
 };
-pub use names::{Label, MetricDefinition, MetricKind, MetricName, Unit, reference_markdown};
+pub use names::{Label, MetricDefinition, MetricKind, MetricName, Unit};
 pub use overview::{Cpu, CustomSeries, Memory, Overview, ServerOverview};
 pub use plugin_handles::PluginHandles;
 pub use plugin_metrics::{Declaration, DeclareError, MOST_METRICS, MOST_SERIES, MetricId, PluginMetrics};
 pub use push::{Compression, HeaderValueText, PushConfig, PushTls};
 pub use recent_logs::{LogCursor, LogFilter, LogPage, RecentLogsConfig};
+pub use reference::reference_markdown;
 pub use runtime::RuntimeWatch;
 pub use server::{InFlightGuard, ServerMetrics};
 pub use sink::Rotation;

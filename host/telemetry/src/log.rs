@@ -23,7 +23,7 @@ use layer::Lines;
 pub(crate) use level::Levels;
 pub use level::LogLevel;
 pub use masked::MaskedFields;
-pub(crate) use record::LogRecord;
+pub(crate) use record::{LogRecord, MEMBERS};
 
 /// What was said last gets this long to be written when the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -1,9 +1,12 @@
 //! What metrics and labels are called: closed enums, so that documents, dashboards and tests can be checked against them.
 
-use std::fmt::Write;
+use std::borrow::Cow;
+
+use opentelemetry_semantic_conventions::metric;
 
 use crate::buckets::BucketGroup;
 use crate::families::TABLE;
+use crate::trace::Attribute;
 
 pub use crate::families::MetricName;
 
@@ -89,6 +92,31 @@ impl MetricDefinition {
     pub fn unit(&self) -> Unit {
         Unit::of_name(self.name)
     }
+
+    /// The OpenTelemetry name: that of the conventions where they have one, else the Prometheus name without unit and `_total`,
+    /// which whoever translates it back adds.
+    #[expect(deprecated, reason = "the MCP conventions moved to a repository of their own, and the crate has not followed")]
+    pub fn otlp_name(&self) -> Cow<'static, str> {
+        let conventional = match self.id {
+            MetricName::ServerOperationDuration => metric::MCP_SERVER_OPERATION_DURATION,
+            MetricName::ClientOperationDuration => metric::MCP_CLIENT_OPERATION_DURATION,
+            MetricName::SessionDuration => metric::MCP_SERVER_SESSION_DURATION,
+            MetricName::ProcessCpu => metric::PROCESS_CPU_TIME,
+            MetricName::ProcessResident => metric::PROCESS_MEMORY_USAGE,
+            MetricName::ProcessVirtual => metric::PROCESS_MEMORY_VIRTUAL,
+            MetricName::ProcessOpenFds => metric::PROCESS_UNIX_FILE_DESCRIPTOR_COUNT,
+            MetricName::ProcessThreads => metric::PROCESS_THREAD_COUNT,
+            MetricName::Uptime => metric::PROCESS_UPTIME,
+            _ => return self.plain_otlp_name().into(),
+        };
+        conventional.into()
+    }
+
+    fn plain_otlp_name(&self) -> String {
+        let name = self.name.strip_suffix("_total").unwrap_or(self.name);
+        let name = name.strip_suffix(self.unit().as_str()).unwrap_or(name).trim_end_matches('_');
+        name.replacen('_', ".", 1)
+    }
 }
 
 impl MetricName {
@@ -109,7 +137,7 @@ impl MetricName {
 }
 
 macro_rules! labels {
-    ($($variant:ident = $name:literal, $meaning:literal;)*) => {
+    ($($variant:ident = $name:literal, $otlp:expr, $meaning:literal;)*) => {
         /// A label of a core metric.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Label {
@@ -127,6 +155,13 @@ macro_rules! labels {
                 }
             }
 
+            /// The name of the attribute in OTLP: as on spans, where they have it.
+            pub const fn otlp_name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $otlp,)*
+                }
+            }
+
             /// One sentence: which values it takes.
             pub const fn meaning(self) -> &'static str {
                 match self {
@@ -138,50 +173,31 @@ macro_rules! labels {
 }
 
 labels! {
-    Server = "server", "The configured name of the MCP server.";
-    Method = "method", "The HTTP method: `GET`, `POST`, `DELETE`, `OPTIONS` or `_other`.";
-    Status = "status", "The HTTP status sent to the client: a registered code, `none` when the client left before a head was sent, or `_other`.";
-    Outcome = "outcome", "How it ended: `ok`, `tool_error`, `rpc_error`, `http_error`, `denied`, `timeout`, `unreachable`, `cancelled` (the client left) or `aborted` (the upstream cut it off).";
-    Direction = "direction", "`client-to-server` or `server-to-client`.";
-    Initiator = "initiator", "Who sent the request or notification: `client` or `server`.";
-    Tool = "tool", "A tool that the server listed or answered without error (500 a server), else `_other`.";
-    McpMethodName = "mcp_method_name", "A method that the MCP specification defines, else `_other`.";
-    GenAiToolName = "gen_ai_tool_name", "As `tool`; empty when the method names no tool.";
-    GenAiPromptName = "gen_ai_prompt_name", "A prompt that the server listed or answered without error (500 a server), else `_other`; empty when the method names no prompt.";
-    ErrorType = "error_type", "Empty without an error; else the JSON-RPC error code, `tool_error`, the HTTP status, or the gateway's own word; codes that neither the specification nor the gateway defines are `_other`.";
-    McpProtocolVersion = "mcp_protocol_version", "The MCP revision in use; empty when unknown.";
-    Plugin = "plugin", "The plugin's name: its file name without `.wasm` (1000 names, then `_other`).";
-    Kind = "kind", "The plugin kind that was called: `redaction`, `derivation`, `health` or `alerting`.";
-    State = "state", "One of the plugin states or check statuses: the current one has the value 1, the others 0. For a circuit breaker the state it came into: `closed`, `open` or `half_open`.";
-    Result = "result", "What came of it, from a closed set.";
-    Endpoint = "endpoint", "Host and port of one of the server's endpoints, the port only where it is not the scheme's own (1000 endpoints, then `_other`).";
-    Limit = "limit", "Which bound it was: `rate`, `concurrency`, `streams` (at once, of one client), `request_size`, `request_headers` or `answer_size`.";
-    Client = "client", "The name that the client's key or token is bound to (500 names, then `_other`).";
-    ClientInfo = "client_info", "The name in the client's `clientInfo` (the first 100 names, then `_other`); empty without one.";
-    Name = "name", "Whose certificate it is: the name of a listener or server (1000 names, then `_other`).";
-    Reason = "reason", "Why, from a closed set; empty where there is nothing to explain.";
-    Signal = "signal", "Which kind of telemetry: `access_log`, `metrics` ...";
-    Check = "check", "The name of the health check (1000 names, then `_other`).";
-    Severity = "severity", "The severity named in the alert rule.";
-    Action = "action", "The alert plugin that was asked to notify.";
-    Version = "version", "The version of the gateway.";
-}
-
-/// The reference of every core metric and label as Markdown, generated from the table; `docs/metrics.md` holds it.
-pub fn reference_markdown() -> String {
-    let mut out = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
-    for row in TABLE {
-        let labels: Vec<String> = row.labels.iter().map(|label| format!("`{}`", label.as_str())).collect();
-        writeln!(out, "| `{}` | {} | {} | {} |", row.name, row.kind.as_str(), labels.join(", "), cell(row.help))
-            .expect("a String takes any text");
-    }
-    out.push_str("\n| label | values |\n|---|---|\n");
-    for label in Label::ALL {
-        writeln!(out, "| `{}` | {} |", label.as_str(), cell(label.meaning())).expect("a String takes any text");
-    }
-    out
-}
-
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    Server = "server", Attribute::Server.as_str(), "The configured name of the MCP server.";
+    Method = "method", Attribute::HttpRequestMethod.as_str(), "The HTTP method: `GET`, `POST`, `DELETE`, `OPTIONS` or `_other`.";
+    Status = "status", Attribute::HttpResponseStatusCode.as_str(), "The HTTP status sent to the client: a registered code, `none` when the client left before a head was sent, or `_other`.";
+    Outcome = "outcome", Attribute::Outcome.as_str(), "How it ended: `ok`, `tool_error`, `rpc_error`, `http_error`, `denied`, `timeout`, `unreachable`, `cancelled` (the client left) or `aborted` (the upstream cut it off).";
+    Direction = "direction", Attribute::Direction.as_str(), "`client-to-server` or `server-to-client`.";
+    Initiator = "initiator", Attribute::Initiator.as_str(), "Who sent the request or notification: `client` or `server`.";
+    Tool = "tool", Attribute::GenAiToolName.as_str(), "A tool that the server listed or answered without error (500 a server), else `_other`.";
+    McpMethodName = "mcp_method_name", Attribute::McpMethodName.as_str(), "A method that the MCP specification defines, else `_other`.";
+    GenAiToolName = "gen_ai_tool_name", Attribute::GenAiToolName.as_str(), "As `tool`; empty when the method names no tool.";
+    GenAiPromptName = "gen_ai_prompt_name", Attribute::GenAiPromptName.as_str(), "A prompt that the server listed or answered without error (500 a server), else `_other`; empty when the method names no prompt.";
+    ErrorType = "error_type", Attribute::ErrorType.as_str(), "Empty without an error; else the JSON-RPC error code, `tool_error`, the HTTP status, or the gateway's own word; codes that neither the specification nor the gateway defines are `_other`.";
+    McpProtocolVersion = "mcp_protocol_version", Attribute::McpProtocolVersion.as_str(), "The MCP revision in use; empty when unknown.";
+    Plugin = "plugin", Attribute::Plugin.as_str(), "The plugin's name: its file name without `.wasm` (1000 names, then `_other`).";
+    Kind = "kind", Attribute::PluginKind.as_str(), "The plugin kind that was called: `redaction`, `derivation`, `health` or `alerting`.";
+    State = "state", "state", "One of the plugin states or check statuses: the current one has the value 1, the others 0. For a circuit breaker the state it came into: `closed`, `open` or `half_open`.";
+    Result = "result", "result", "What came of it, from a closed set.";
+    Endpoint = "endpoint", Attribute::Endpoint.as_str(), "Host and port of one of the server's endpoints, the port only where it is not the scheme's own (1000 endpoints, then `_other`).";
+    Limit = "limit", "limit", "Which bound it was: `rate`, `concurrency`, `streams` (at once, of one client), `request_size`, `request_headers` or `answer_size`.";
+    Client = "client", Attribute::ClientName.as_str(), "The name that the client's key or token is bound to (500 names, then `_other`).";
+    ClientInfo = "client_info", "client_info", "The name in the client's `clientInfo` (the first 100 names, then `_other`); empty without one.";
+    Name = "name", "name", "Whose certificate it is: the name of a listener or server (1000 names, then `_other`).";
+    Reason = "reason", "reason", "Why, from a closed set; empty where there is nothing to explain.";
+    Signal = "signal", "signal", "Which kind of telemetry: `access_log`, `metrics` ...";
+    Check = "check", "check", "The name of the health check (1000 names, then `_other`).";
+    Severity = "severity", "severity", "The severity named in the alert rule.";
+    Action = "action", "action", "The alert plugin that was asked to notify.";
+    Version = "version", "version", "The version of the gateway.";
 }

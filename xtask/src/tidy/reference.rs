@@ -1,4 +1,4 @@
-//! What documentation says of metrics and settings is what their tables say, because it is written from them.
+//! What documentation says of telemetry and settings is what their tables say, because it is written from them.
 
 use std::fs;
 
@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 
 use super::{Complaint, absolute};
 
-const METRICS: &str = "docs/metrics.md";
-const METRICS_INTRODUCTION: &str = "\
-# Metrics
+const TELEMETRY: &str = "docs/telemetry.md";
+const TELEMETRY_INTRODUCTION: &str = "\
+# Telemetry
 
-What `GET /metrics` on the admin listener serves, in the Prometheus text format. Plugins add series of their own, which carry a label
-`plugin` and end with the plugin. This page is written by `cargo xtask tidy --fix` from the table in `host/telemetry`.
+Every metric, label, span, attribute and log member of the gateway: names, types, units, and when they are emitted. This page is written by
+`cargo xtask tidy --fix` from the closed sets in `host/telemetry`.
 
 ";
 
@@ -28,9 +28,9 @@ mistakes are named at once.
 
 /// Complains about every page that is out of date, or writes it.
 pub fn check(fix: bool) -> Result<Vec<Complaint>> {
-    let metrics = |_: &str| Some(format!("{METRICS_INTRODUCTION}{}", watchgate_telemetry::reference_markdown()));
+    let telemetry = |_: &str| Some(format!("{TELEMETRY_INTRODUCTION}{}", watchgate_telemetry::reference_markdown()));
     let settings = |page: &str| with_settings(page, &watchgate_settings::reference_markdown());
-    let mut complaints = page(METRICS, fix, metrics)?;
+    let mut complaints = page(TELEMETRY, fix, telemetry)?;
     complaints.extend(page(SETTINGS, fix, settings)?);
     Ok(complaints)
 }

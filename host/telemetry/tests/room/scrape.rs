@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use watchgate_telemetry::{
     AccessLogTarget, BucketGroup, ErrorType, ExchangeFinished, HealthCheckFinished, HistogramBuckets, HttpMethod, Label, MetricName,
-    NameKind, OperationFinished, ServerMetrics, Telemetry, TelemetryConfig, Unit, reference_markdown,
+    NameKind, OperationFinished, ServerMetrics, Telemetry, TelemetryConfig, Unit,
 };
 
 use crate::everything::{OF_PLUGIN, say_everything};
@@ -37,20 +37,6 @@ fn every_metric_rendered_is_in_the_table_and_the_other_way_round() {
             assert_eq!(shown, expected, "{}", row.name);
         }
     }
-}
-
-#[test]
-fn the_reference_names_every_metric_and_every_label_that_is_used() {
-    let reference = reference_markdown();
-    for row in MetricName::all() {
-        assert_eq!(reference.matches(&format!("| `{}` | {} |", row.name, row.kind.as_str())).count(), 1, "{}", row.name);
-    }
-    for label in Label::ALL {
-        assert!(MetricName::all().any(|row| row.labels.contains(label)), "{label:?} is on no metric");
-        assert_eq!(reference.matches(&format!("\n| `{}` |", label.as_str())).count(), 1, "{label:?}");
-    }
-    let columns = |line: &str| line.replace("\\|", "").matches('|').count();
-    assert!(reference.lines().all(|line| line.is_empty() || [3, 5].contains(&columns(line))), "a cell breaks its row");
 }
 
 fn check_exchange(change: impl Fn(&mut ExchangeFinished<'_>), expected: [(&str, &str); 3]) {
