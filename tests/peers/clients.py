@@ -2,10 +2,12 @@
 
     python clients.py SOCKET SCRIPT
 
-A run of the suite starts some thirty clients at once, and importing the SDK takes each of them longer
-than everything that it then does. An order is one line of JSON on a connection to SOCKET: `url`, the
-script's argument; `environment`, what it finds there besides; `stdout` and `stderr`, files for what it
-writes. The answer is its exit code.
+A run of the suite starts some thirty clients at once. Importing the SDK takes each of them longer than
+everything that it then does; and lest they wait for one another, only a few run at a time.
+
+Whoever connects to SOCKET is told `turn` when it is its turn, and then sends its order, one line of JSON:
+`url`, the script's argument; `environment`, what it finds there besides; `stdout` and `stderr`, files for
+what it writes. The answer is its exit code.
 """
 
 import ctypes
@@ -20,6 +22,7 @@ import sys
 from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG = 1
+AT_ONCE = 4
 
 
 def end_with_parent() -> None:
@@ -38,7 +41,7 @@ def run(script: str, order: dict[str, Any]) -> NoReturn:
 
 def serve(connection: socket.socket, script: str) -> NoReturn:
     end_with_parent()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    connection.sendall(b"turn\n")
     order = json.loads(connection.makefile(encoding="utf-8").readline())
     child = os.fork()
     if child == 0:
@@ -52,21 +55,26 @@ def serve(connection: socket.socket, script: str) -> NoReturn:
 def main() -> None:
     path, script = sys.argv[1:]
     runpy.run_path(script, run_name="imported")
+    # Whoever does not answer for ten seconds is an old server to the SDK. Here it is a busy machine.
+    importlib.import_module("mcp.client.session").DISCOVER_TIMEOUT_SECONDS = 60.0
     # The first connection imports this.
     importlib.import_module("httpcore2")
     # A collection in a fork would write to, and so copy, every page that holds an object.
     gc.freeze()
-    # Nobody waits for the processes that serve.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(128)
         print(f"clients take orders at {path}", flush=True)
+        running = 0
         while True:
+            while running == AT_ONCE:
+                os.wait()
+                running -= 1
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
                 serve(connection, script)
+            running += 1
             connection.close()
 
 

@@ -6,22 +6,23 @@
 //!
 //! The suite adds URL, that of its mock server. `direct` lets the client talk to it, `gateway` puts a gateway between the two that is told URL,
 //! `public` one that is also told the URL under which the client knows it. PLUGINS is a folder, or `-`. The client runs where peers/clients.py
-//! listens on SOCKET.
+//! listens on SOCKET, when it is its turn; nothing is started before.
 
 use std::env;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use watchgate_tests::conformance::{Passage, WRAPPER_COMPLAINT};
 use watchgate_tests::{Gateway, GatewayOptions};
 
-/// Shorter than the suite's own: when that is over it ends this program, which then could not end the gateway.
+/// With the next one shorter than the suite's own: when that is over it ends this program, which then could not end the gateway.
+const TURN_TIMEOUT: Duration = Duration::from_secs(90);
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(75);
 
 fn main() -> ExitCode {
@@ -39,11 +40,12 @@ fn run(words: &[&str]) -> Result<u8> {
     let [route, plugins, socket, url] = *words else { bail!("usage: conformance-client direct|gateway|public PLUGINS SOCKET URL") };
     let (origin, path) = split(url)?;
     let plugins = if plugins == "-" { Vec::new() } else { vec!["--plugins", plugins] };
+    let turn = take_turn(socket)?;
     match route {
-        "direct" => client(socket, url),
+        "direct" => client(turn, url),
         "gateway" => {
             let gateway = Gateway::try_start(&[&["--upstream", origin], plugins.as_slice()].concat(), &GatewayOptions::default())?;
-            client(socket, &format!("http://localhost:{}{path}", gateway.traffic.port()))
+            client(turn, &format!("http://localhost:{}{path}", gateway.traffic.port()))
         }
         "public" => {
             let passage = Passage::new()?;
@@ -51,7 +53,7 @@ fn run(words: &[&str]) -> Result<u8> {
             let config = format!("[servers.default]\nurl = \"{origin}\"\nmount = \"root\"\npublic_url = \"{public}\"\n");
             let gateway = Gateway::try_start(&plugins, &GatewayOptions::config(&config))?;
             passage.lead_to(gateway.traffic);
-            client(socket, &(public + path))
+            client(turn, &(public + path))
         }
         other => bail!("no route {other:?}"),
     }
@@ -63,18 +65,28 @@ fn split(url: &str) -> Result<(&str, &str)> {
     Ok(url[authority..].find('/').map_or((url, ""), |path| url.split_at(authority + path)))
 }
 
+/// Waits until a client may run.
+fn take_turn(socket: &str) -> Result<BufReader<UnixStream>> {
+    let connection = UnixStream::connect(socket).context("nobody takes orders for clients")?;
+    connection.set_read_timeout(Some(TURN_TIMEOUT))?;
+    let mut turn = BufReader::new(connection);
+    let mut word = String::new();
+    turn.read_line(&mut word).context("the clients before this one do not end")?;
+    ensure!(word == "turn\n", "told {word:?} and not that it is the turn of this client");
+    Ok(turn)
+}
+
 /// Runs the client and gives its exit code; its output is this program's.
-fn client(socket: &str, url: &str) -> Result<u8> {
+fn client(mut turn: BufReader<UnixStream>, url: &str) -> Result<u8> {
     let directory = TempDir::new()?;
     let [stdout, stderr] = ["stdout", "stderr"].map(|name| directory.path().join(name));
     let of_the_suite = env::vars().filter(|(name, _)| name.starts_with("MCP_CONFORMANCE_"));
     let environment: Map<String, Value> = of_the_suite.map(|(name, value)| (name, value.into())).collect();
     let order = json!({"url": url, "environment": environment, "stdout": stdout, "stderr": stderr});
-    let mut connection = UnixStream::connect(socket).context("nobody takes orders for clients")?;
-    connection.set_read_timeout(Some(CLIENT_TIMEOUT))?;
-    connection.write_all(format!("{order}\n").as_bytes())?;
+    turn.get_mut().set_read_timeout(Some(CLIENT_TIMEOUT))?;
+    turn.get_mut().write_all(format!("{order}\n").as_bytes())?;
     let mut code = String::new();
-    connection.read_to_string(&mut code).context("the client does not end")?;
+    turn.read_to_string(&mut code).context("the client does not end")?;
     io::stdout().write_all(&fs::read(stdout)?)?;
     io::stderr().write_all(&fs::read(stderr)?)?;
     code.parse().with_context(|| format!("the client ended with {code:?}"))
