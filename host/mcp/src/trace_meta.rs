@@ -16,8 +16,7 @@ pub enum MetaTrace {
 /// The message with this trace context; `None` where it stays as it is: no JSON object with `params` (or a `_meta`) that could hold it, keys that
 /// stand twice, or nothing to replace.
 pub fn with_trace(body: &[u8], how: MetaTrace, traceparent: &str, tracestate: Option<&str>) -> Option<Vec<u8>> {
-    let params = member(body, 0..body.len(), "params")?;
-    let Some(params) = params else { return None };
+    let params = member(body, 0..body.len(), "params")??;
     let Some(meta) = member(body, params.clone(), "_meta")? else {
         let text = members(traceparent, tracestate);
         return (how == MetaTrace::Add).then(|| insert(body, &params, &format!("\"_meta\":{{{text}}}"))).flatten();

@@ -10,7 +10,6 @@ use watchgate_mcp::header as mcp_header;
 use watchgate_telemetry::{AuthResult, GuardRefusal, GuardRefused, Limit};
 
 use crate::auth::{Verdict, challenge};
-use crate::config::RateKey;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, RetryAfter};
 use crate::guard::Stranger;
@@ -18,6 +17,7 @@ use crate::headers;
 use crate::rate::RateSubject;
 use crate::read::discard_little;
 use crate::server::{Plan, Shared};
+use crate::server_config::RateKey;
 
 /// Why a request is not read.
 pub(crate) struct TurnedAway {

@@ -59,7 +59,7 @@ pub(crate) fn untag(session: &[u8], tags: impl IntoIterator<Item = Tag>) -> (&[u
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
 

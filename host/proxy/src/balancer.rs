@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 pub(crate) use crate::balancer::health::{EndpointHealth, Outstanding};
-use crate::config::EjectionConfig;
+use crate::server_config::EjectionConfig;
 
 /// The endpoints of one server. Choosing takes no lock and allocates nothing.
 pub(crate) struct Balancer {

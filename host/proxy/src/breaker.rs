@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::breaker::window::{Counts, Window};
-use crate::config::BreakerConfig;
+use crate::server_config::BreakerConfig;
 
 /// How long the breaker is open at most, in relation to the configured time.
 const LONGEST: u32 = 10;

@@ -8,8 +8,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::{ClientAddresses, Forwarded, HostHeader};
+use crate::config::ClientAddresses;
 use crate::headers::remove_where;
+use crate::server_config::{Forwarded, HostHeader};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

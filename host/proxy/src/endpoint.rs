@@ -10,9 +10,9 @@ use crate::ProxyError;
 use crate::affinity::Tag;
 use crate::balancer::EndpointHealth;
 use crate::breaker::{Breaker, BreakerState, Forced};
-use crate::config::{EndpointConfig, ServerConfig};
 use crate::http2::Http2Connections;
 use crate::pool::Pool;
+use crate::server_config::{EndpointConfig, ServerConfig};
 use crate::tls::client::UpstreamTlsState;
 
 /// One endpoint.

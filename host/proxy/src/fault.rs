@@ -9,51 +9,98 @@ use watchgate_mcp::{Outcome, RequestId, rpc_error};
 use crate::body::Body;
 use crate::error_id::ErrorId;
 
-/// Why the gateway answers instead of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+/// Makes the variants of [`Fault`] and what each of them stands for.
+macro_rules! faults {
+    ($($(#[$doc:meta])+ $fault:ident $(($detail:ty))?: $status:ident $code:ident $reason:literal $blame:literal $outcome:ident $message:literal;)+) => {
+        /// Why the gateway answers instead of the server.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Fault {
+            $($(#[$doc])+ $fault $(($detail))?,)+
+        }
+
+        impl Fault {
+            fn row(self) -> Row {
+                match self {
+                    $(Self::$fault { .. } => Row {
+                        status: StatusCode::$status,
+                        code: rpc_error::$code,
+                        message: $message,
+                        reason: $reason,
+                        blame: $blame,
+                        outcome: Outcome::$outcome,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+// Status, JSON-RPC code, reason, whose fault it is, outcome; then what the client is told. Neither 400 nor 404 unless the specification asks for it: a dual-era
+// client would fall back to an older protocol.
+faults! {
     /// The path belongs to no server.
-    NoRoute,
+    NoRoute: BAD_GATEWAY UNREACHABLE "no_route" "client" Unreachable
+        "no MCP server is mounted at this path";
     /// The request body is over the cap.
-    TooLarge,
+    TooLarge: PAYLOAD_TOO_LARGE TOO_LARGE "request_too_large" "client" HttpError
+        "the request body is larger than the gateway allows";
     /// The client sent its body too slowly.
-    SlowBody,
+    SlowBody: REQUEST_TIMEOUT TIMEOUT "slow_body" "client" Timeout
+        "the request body took too long";
     /// The client's body broke off or was malformed.
-    BrokenBody,
+    BrokenBody: REQUEST_TIMEOUT TIMEOUT "broken_body" "client" Cancelled
+        "the request body could not be read";
     /// The server could not be connected to.
-    Unreachable,
+    Unreachable: BAD_GATEWAY UNREACHABLE "unreachable" "upstream" Unreachable
+        "the MCP server cannot be reached";
     /// The server closed the connection before the head of its answer, or answered with something that is not HTTP.
-    BrokenAnswer,
+    BrokenAnswer: BAD_GATEWAY UNREACHABLE "broken_answer" "upstream" Aborted
+        "the MCP server broke off before it answered";
     /// No connection in time.
-    ConnectTimeout,
+    ConnectTimeout: GATEWAY_TIMEOUT TIMEOUT "connect_timeout" "upstream" Timeout
+        "the MCP server did not accept a connection in time";
     /// No head in time.
-    HeadTimeout,
+    HeadTimeout: GATEWAY_TIMEOUT TIMEOUT "head_timeout" "upstream" Timeout
+        "the MCP server did not answer in time";
     /// A redaction policy denied an opaque body, or an answer that cannot be read or is too large to be looked at.
-    DeniedRequest,
+    DeniedRequest: FORBIDDEN DENIED "denied" "plugin" Denied
+        "denied by a redaction policy";
     /// The same for an answer.
-    DeniedAnswer,
-    /// A required plugin is not live.
-    PluginMissing,
+    DeniedAnswer: BAD_GATEWAY DENIED "denied" "plugin" Denied
+        "denied by a redaction policy";
     /// A request that a reverse proxy cannot forward: CONNECT, or a transfer coding other than chunked.
-    Unsupported,
+    Unsupported: NOT_IMPLEMENTED UNREACHABLE "unsupported" "client" HttpError
+        "this gateway forwards neither CONNECT nor transfer codings other than chunked";
     /// The server sent nothing for too long in the middle of its answer.
-    SilentAnswer,
+    SilentAnswer: GATEWAY_TIMEOUT TIMEOUT "silent_answer" "upstream" Timeout
+        "the MCP server stopped in the middle of its answer";
     /// A header that mirrors the message is not encoded as it says.
-    HeaderMismatch,
+    HeaderMismatch: BAD_REQUEST HEADER_MISMATCH "header_mismatch" "client" Denied
+        "a header that mirrors the message is not encoded as it says";
     /// `Host` is not on the allow-list.
-    ForeignHost,
+    ForeignHost: FORBIDDEN DENIED "host_not_allowed" "client" Denied
+        "this gateway does not answer to this Host";
     /// `Origin` is not on the allow-list.
-    ForeignOrigin,
+    ForeignOrigin: FORBIDDEN DENIED "origin_not_allowed" "client" Denied
+        "this gateway does not answer pages of this Origin";
     /// No key or token that the gateway lets in.
-    Unauthorized,
+    Unauthorized: UNAUTHORIZED DENIED "unauthorized" "client" Denied
+        "this gateway needs a bearer key or token that it knows";
     /// The client asks more often than it may.
-    RateLimited(RetryAfter),
+    RateLimited(RetryAfter): TOO_MANY_REQUESTS RATE_LIMITED "rate_limited" "client" HttpError
+        "too many requests";
     /// The client has as many event streams as it may.
-    TooManyStreams,
+    TooManyStreams: TOO_MANY_REQUESTS RATE_LIMITED "too_many_streams" "client" HttpError
+        "too many event streams at once";
     /// The server has as many exchanges as it may.
-    Saturated,
+    Saturated: SERVICE_UNAVAILABLE UNAVAILABLE "saturated" "gateway" HttpError
+        "the MCP server has as many requests at once as this gateway lets it have";
     /// The circuit breaker of every endpoint is open.
-    BreakerOpen(RetryAfter),
+    BreakerOpen(RetryAfter): SERVICE_UNAVAILABLE UNAVAILABLE "circuit_open" "upstream" Unreachable
+        "the MCP server has failed too often and is left alone for a while";
+    /// A required plugin is not live.
+    PluginMissing: SERVICE_UNAVAILABLE UNAVAILABLE "required_plugin_not_live" "gateway" HttpError
+        "a plugin that this gateway requires is not live";
 }
 
 /// Seconds after which another try makes sense, rounded up: at least 1.
@@ -78,171 +125,6 @@ struct Row {
 }
 
 impl Fault {
-    fn row(self) -> Row {
-        let row = |status, code, message, reason, blame, outcome| Row { status, code, message, reason, blame, outcome };
-        match self {
-            // 404 would tell a dual-era client to fall back to an older protocol; so would 400.
-            Self::NoRoute => row(
-                StatusCode::BAD_GATEWAY,
-                rpc_error::UNREACHABLE,
-                "no MCP server is mounted at this path",
-                "no_route",
-                "client",
-                Outcome::Unreachable,
-            ),
-            Self::TooLarge => row(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                rpc_error::TOO_LARGE,
-                "the request body is larger than the gateway allows",
-                "request_too_large",
-                "client",
-                Outcome::HttpError,
-            ),
-            Self::SlowBody => row(
-                StatusCode::REQUEST_TIMEOUT,
-                rpc_error::TIMEOUT,
-                "the request body took too long",
-                "slow_body",
-                "client",
-                Outcome::Timeout,
-            ),
-            Self::BrokenBody => row(
-                StatusCode::REQUEST_TIMEOUT,
-                rpc_error::TIMEOUT,
-                "the request body could not be read",
-                "broken_body",
-                "client",
-                Outcome::Cancelled,
-            ),
-            Self::Unreachable => row(
-                StatusCode::BAD_GATEWAY,
-                rpc_error::UNREACHABLE,
-                "the MCP server cannot be reached",
-                "unreachable",
-                "upstream",
-                Outcome::Unreachable,
-            ),
-            Self::BrokenAnswer => row(
-                StatusCode::BAD_GATEWAY,
-                rpc_error::UNREACHABLE,
-                "the MCP server broke off before it answered",
-                "broken_answer",
-                "upstream",
-                Outcome::Aborted,
-            ),
-            Self::ConnectTimeout => row(
-                StatusCode::GATEWAY_TIMEOUT,
-                rpc_error::TIMEOUT,
-                "the MCP server did not accept a connection in time",
-                "connect_timeout",
-                "upstream",
-                Outcome::Timeout,
-            ),
-            Self::HeadTimeout => row(
-                StatusCode::GATEWAY_TIMEOUT,
-                rpc_error::TIMEOUT,
-                "the MCP server did not answer in time",
-                "head_timeout",
-                "upstream",
-                Outcome::Timeout,
-            ),
-            Self::DeniedRequest => {
-                row(StatusCode::FORBIDDEN, rpc_error::DENIED, "denied by a redaction policy", "denied", "plugin", Outcome::Denied)
-            }
-            Self::DeniedAnswer => {
-                row(StatusCode::BAD_GATEWAY, rpc_error::DENIED, "denied by a redaction policy", "denied", "plugin", Outcome::Denied)
-            }
-            Self::Unsupported => row(
-                StatusCode::NOT_IMPLEMENTED,
-                rpc_error::UNREACHABLE,
-                "this gateway forwards neither CONNECT nor transfer codings other than chunked",
-                "unsupported",
-                "client",
-                Outcome::HttpError,
-            ),
-            Self::SilentAnswer => row(
-                StatusCode::GATEWAY_TIMEOUT,
-                rpc_error::TIMEOUT,
-                "the MCP server stopped in the middle of its answer",
-                "silent_answer",
-                "upstream",
-                Outcome::Timeout,
-            ),
-            Self::HeaderMismatch => row(
-                StatusCode::BAD_REQUEST,
-                rpc_error::HEADER_MISMATCH,
-                "a header that mirrors the message is not encoded as it says",
-                "header_mismatch",
-                "client",
-                Outcome::Denied,
-            ),
-            Self::ForeignHost => row(
-                StatusCode::FORBIDDEN,
-                rpc_error::DENIED,
-                "this gateway does not answer to this Host",
-                "host_not_allowed",
-                "client",
-                Outcome::Denied,
-            ),
-            Self::ForeignOrigin => row(
-                StatusCode::FORBIDDEN,
-                rpc_error::DENIED,
-                "this gateway does not answer pages of this Origin",
-                "origin_not_allowed",
-                "client",
-                Outcome::Denied,
-            ),
-            Self::Unauthorized => row(
-                StatusCode::UNAUTHORIZED,
-                rpc_error::DENIED,
-                "this gateway needs a bearer key or token that it knows",
-                "unauthorized",
-                "client",
-                Outcome::Denied,
-            ),
-            Self::RateLimited(_) => row(
-                StatusCode::TOO_MANY_REQUESTS,
-                rpc_error::RATE_LIMITED,
-                "too many requests",
-                "rate_limited",
-                "client",
-                Outcome::HttpError,
-            ),
-            Self::TooManyStreams => row(
-                StatusCode::TOO_MANY_REQUESTS,
-                rpc_error::RATE_LIMITED,
-                "too many event streams at once",
-                "too_many_streams",
-                "client",
-                Outcome::HttpError,
-            ),
-            Self::Saturated => row(
-                StatusCode::SERVICE_UNAVAILABLE,
-                rpc_error::UNAVAILABLE,
-                "the MCP server has as many requests at once as this gateway lets it have",
-                "saturated",
-                "gateway",
-                Outcome::HttpError,
-            ),
-            Self::BreakerOpen(_) => row(
-                StatusCode::SERVICE_UNAVAILABLE,
-                rpc_error::UNAVAILABLE,
-                "the MCP server has failed too often and is left alone for a while",
-                "circuit_open",
-                "upstream",
-                Outcome::Unreachable,
-            ),
-            Self::PluginMissing => row(
-                StatusCode::SERVICE_UNAVAILABLE,
-                rpc_error::UNAVAILABLE,
-                "a plugin that this gateway requires is not live",
-                "required_plugin_not_live",
-                "gateway",
-                Outcome::HttpError,
-            ),
-        }
-    }
-
     /// From the wait that a breaker asks for.
     pub(crate) fn breaker_open(wait: Duration) -> Self {
         Self::BreakerOpen(RetryAfter::new(wait))

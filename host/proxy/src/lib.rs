@@ -51,6 +51,7 @@ mod retry_budget;
 mod route;
 mod scan;
 mod server;
+mod server_config;
 mod sessions;
 mod slots;
 mod source;
@@ -70,9 +71,12 @@ use watchgate_hooks::{LiveHooks, UpstreamCalls};
 use watchgate_telemetry::Telemetry;
 
 pub use config::{
-    AuthConfig, BreakerConfig, ClientAddresses, ClientIdentity, ClientKey, EjectionConfig, EndpointConfig, Forwarded, GuardConfig,
-    HostHeader, JwksSource, JwtConfig, Limits, ListenerConfig, Mount, Propagation, ProxyConfig, RateKey, RateLimit, RetryConfig,
-    ServerConfig, ServerLimits, ServerTimeouts, ServerTls, Timeouts, UpstreamTls,
+    AuthConfig, ClientAddresses, ClientKey, GuardConfig, JwksSource, JwtConfig, Limits, ListenerConfig, Propagation, ProxyConfig,
+    ServerTls, Timeouts,
+};
+pub use server_config::{
+    BreakerConfig, ClientIdentity, EjectionConfig, EndpointConfig, Forwarded, HostHeader, Mount, RateKey, RateLimit, RetryConfig,
+    ServerConfig, ServerLimits, ServerTimeouts, UpstreamTls,
 };
 
 /// The proxy: built once, then served on the listeners that its control is given.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::config::RateLimit;
+use crate::server_config::RateLimit;
 
 /// Clients that are remembered at once. At 17 to 34 bytes each, 3 MB.
 const CLIENTS: usize = 100_000;
@@ -148,7 +148,7 @@ pub(crate) fn client_network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RateKey;
+    use crate::server_config::RateKey;
     use proptest::{collection::vec, prop_oneof, proptest, strategy::Just};
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

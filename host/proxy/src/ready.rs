@@ -11,10 +11,10 @@ use watchgate_mcp::header as mcp_header;
 use crate::affinity::untag;
 use crate::client_address::{Context, write_forwarded};
 use crate::client_connection::Caller;
-use crate::config::{Forwarded, Mount};
 use crate::forward::Outgoing;
 use crate::headers;
 use crate::server::{Plan, Server};
+use crate::server_config::{Forwarded, Mount};
 use crate::whole_body::WholeBody;
 
 /// What the request steps hand to `forward`.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::breaker::window::{Counts, Window};
-use crate::config::RetryConfig;
+use crate::server_config::RetryConfig;
 
 /// What is looked back on. Its slices are a second each, which `min_per_second` builds on.
 const SPAN: Duration = Duration::from_secs(10);

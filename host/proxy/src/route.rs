@@ -5,9 +5,9 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Uri, header};
 
-use crate::config::{Mount, ServerConfig};
 use crate::endpoint_event::mounting::Mounting;
 use crate::oauth::well_known;
+use crate::server_config::{Mount, ServerConfig};
 
 /// Finds the server for a request: its index in `servers`, and the path and query to ask it for. `None` when no server is mounted there. A host
 /// name counts for more than a path, and a path for more than the server that gets every path.
@@ -71,7 +71,7 @@ pub(crate) fn requested_host(parts: &Parts) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::EndpointConfig;
+    use crate::server_config::EndpointConfig;
 
     fn server(name: &str, path: &str, mount: Mount) -> ServerConfig {
         ServerConfig::new(name, EndpointConfig::http([127, 0, 0, 1].into(), 1), path, mount)

@@ -118,7 +118,8 @@ impl Guarded {
         (requests.pop(), seen)
     }
 
-    /// Checks that nothing of `secrets` is in anything that operators can read, now that every exchange is accounted for.
+    /// Checks that nothing of `secrets` is in anything that operators can read, now that every exchange is accounted for. The last word of a test: the
+    /// gateway has ended then, so that all of its log is there.
     #[track_caller]
     pub fn assert_no_trace(&mut self, secrets: &[&str]) {
         wait_until("an access line for each exchange", || (self.gateway.access_log().len() >= self.exchanges).then_some(()));

@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::AuthError;
-use crate::config::{JwksSource, UpstreamTls};
+use crate::config::JwksSource;
+use crate::server_config::UpstreamTls;
 use crate::tls::client::UpstreamTlsState;
 use crate::tls::error::TlsError;
 

@@ -3,7 +3,8 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Context, client_ip, element, host_for, write_forwarded};
-use crate::config::{ClientAddresses, Forwarded, HostHeader};
+use crate::config::ClientAddresses;
+use crate::server_config::{Forwarded, HostHeader};
 
 fn headers(fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();

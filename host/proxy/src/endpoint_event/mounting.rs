@@ -1,6 +1,6 @@
 //! How paths below a mount and paths of the server belong together, in both directions. Pure.
 
-use crate::config::{Forwarded, Mount, ServerConfig};
+use crate::server_config::{Forwarded, Mount, ServerConfig};
 
 /// Where a server says things about itself (RFC 8615): always at the root of its origin.
 const WELL_KNOWN: &str = "/.well-known/";
@@ -104,10 +104,10 @@ fn is_dots(segment: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::prelude::{prop_assert_eq, proptest};
 
     use super::*;
-    use crate::config::EndpointConfig;
+    use crate::server_config::EndpointConfig;
 
     fn mounting(path: &str) -> Mounting {
         Mounting::of(&ServerConfig::new("weather", EndpointConfig::http([127, 0, 0, 1].into(), 1), path, Mount::Prefix))

@@ -1,9 +1,9 @@
 //! The URL leads back through the gateway, nothing else changes, and nothing but the first event is held back.
 
-use proptest::prelude::*;
+use proptest::prelude::{prop_assert_eq, proptest};
 
 use super::*;
-use crate::config::{EndpointConfig, Forwarded, Mount, ServerConfig};
+use crate::server_config::{EndpointConfig, Forwarded, Mount, ServerConfig};
 
 fn server(url_path: &str, mount: Mount) -> ServerConfig {
     ServerConfig::new("weather", EndpointConfig::http([10, 0, 0, 1].into(), 3001), url_path, mount)

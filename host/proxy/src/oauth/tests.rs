@@ -1,9 +1,9 @@
 //! What names the server names the gateway afterwards; what names anything else does not.
 
-use proptest::prelude::*;
+use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
 use super::*;
-use crate::config::{EndpointConfig, Forwarded, Mount, ServerConfig};
+use crate::server_config::{EndpointConfig, Forwarded, Mount, ServerConfig};
 
 /// `https://gw.example/weather` stands for a server mounted at `/weather`.
 fn mounted(url_path: &str) -> OauthRewrite {

@@ -3,8 +3,8 @@
 //! RFC 8414 and RFC 9728 put the well-known part between the host and the path: for `https://gw/weather/mcp` a client asks for
 //! `https://gw/.well-known/oauth-protected-resource/weather/mcp`, which is not below the mount.
 
-use crate::config::{Mount, ServerConfig};
 use crate::endpoint_event::mounting::Mounting;
+use crate::server_config::{Mount, ServerConfig};
 
 /// Documents that are looked for in this way.
 const DOCUMENTS: [&str; 3] =
@@ -40,7 +40,7 @@ pub(crate) fn find<'a>(servers: impl Iterator<Item = &'a ServerConfig> + Clone, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::EndpointConfig;
+    use crate::server_config::EndpointConfig;
 
     fn server(name: &str, path: &str, mount: Mount) -> ServerConfig {
         ServerConfig::new(name, EndpointConfig::http([127, 0, 0, 1].into(), 1), path, mount)

@@ -16,7 +16,7 @@ use super::error::TlsError;
 use super::reloaded::{Refreshed, Reloaded};
 use super::stream::{MaybeTls, UpstreamStream};
 use super::{alpn, provider};
-use crate::config::UpstreamTls;
+use crate::server_config::UpstreamTls;
 
 /// Whom the gateway trusts as one server, and what it shows there.
 pub(crate) struct UpstreamTlsState {

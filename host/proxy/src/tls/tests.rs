@@ -19,7 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::client::UpstreamTlsState;
 use super::server::ServerTlsState;
 use super::stream::{ClientStream, MaybeTls, UpstreamStream};
-use crate::config::{ClientIdentity, ServerTls, UpstreamTls};
+use crate::config::ServerTls;
+use crate::server_config::{ClientIdentity, UpstreamTls};
 
 /// Issues certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);

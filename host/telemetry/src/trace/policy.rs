@@ -92,8 +92,8 @@ impl TracePolicy {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "the ratio is between 0 and 1")]
 fn share(ratio: f64) -> u64 {
-    // `max` of a number and NaN is the number.
-    (ratio.max(0.0).min(1.0) * ALL as f64) as u64
+    let ratio = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 1.0) };
+    (ratio * ALL as f64) as u64
 }
 
 #[cfg(test)]
