@@ -6,7 +6,9 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
+use crate::compressed;
 use crate::guard::TurnedAway;
+use crate::query::BadParameter;
 use crate::route::NoRoute;
 
 /// A whole answer; none of them is long enough to stream.
@@ -15,9 +17,9 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 /// The text format's own content type.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics.
-pub(crate) fn metrics(text: String) -> Answer {
-    answer(StatusCode::OK, METRICS_TYPE, text.into())
+/// The metrics, compressed if `gzip`. Takes milliseconds for long texts.
+pub(crate) fn metrics(text: String, gzip: bool) -> Answer {
+    compressed::with_text(answer(StatusCode::OK, METRICS_TYPE, Bytes::new()), text, gzip)
 }
 
 /// A JSON document.
@@ -26,9 +28,21 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     answer(status, "application/json", text.into())
 }
 
+/// A JSON document that is written already.
+pub(crate) fn json_text(text: String) -> Answer {
+    answer(StatusCode::OK, "application/json", text.into())
+}
+
 /// An error, with a word for programs and a sentence for people.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
     json(status, &serde_json::json!({ "error": { "code": code, "message": message } }))
+}
+
+/// The answer to a request with a parameter that is wrong.
+pub(crate) fn bad_parameter(bad: &BadParameter) -> Answer {
+    let BadParameter { name, problem } = bad;
+    let error = serde_json::json!({ "code": "parameter", "parameter": name, "message": format!("`{name}` {problem}") });
+    json(StatusCode::BAD_REQUEST, &serde_json::json!({ "error": error }))
 }
 
 /// The answer to a request that was not let in.

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::answer::{self, Answer};
 use crate::commands::{BreakerWish, Commands};
+use crate::percent::decoded;
 
 /// What stands before the server's name.
 pub(crate) const PREFIX: &str = "/api/breakers/";
@@ -31,7 +32,7 @@ pub(crate) fn force(commands: &dyn Commands, path: &str, body: &[u8]) -> Answer 
     }
 }
 
-/// The server and the endpoint that a path names.
+/// The server and the endpoint that a path names; the brackets of an IPv6 address come percent-encoded.
 fn target(path: &str) -> Option<(String, Option<String>)> {
     let rest = path.strip_prefix(PREFIX)?;
     let (server, endpoint) = match rest.split_once('/') {
@@ -40,23 +41,6 @@ fn target(path: &str) -> Option<(String, Option<String>)> {
     };
     let server = decoded(server)?;
     (!server.is_empty() && endpoint.as_ref().is_none_or(|endpoint| !endpoint.is_empty())).then_some((server, endpoint))
-}
-
-/// Undoes percent-encoding: the brackets of an IPv6 address may not stand in a path.
-fn decoded(segment: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        if byte == b'%' {
-            let (digits, after) = after.split_at_checked(2)?;
-            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?, 16).ok()?);
-            rest = after;
-        } else {
-            bytes.push(byte);
-            rest = after;
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

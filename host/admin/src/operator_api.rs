@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
+use http::request::Parts;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use serde_json::json;
+use tokio::sync::watch;
 use watchgate_alerts::Alerts;
 use watchgate_health::{Health, Overall};
 use watchgate_hooks::StatusBoard;
 use watchgate_telemetry::Telemetry;
+use watchgate_telemetry::log::LogHandle;
 
 use crate::answer::{self, Answer};
 use crate::breakers;
@@ -20,6 +23,7 @@ use crate::commands::{Commands, ConfigReload};
 use crate::guard::Guard;
 use crate::route::Route;
 use crate::secret::Secret;
+use crate::{compressed, log_level, logs, traces};
 
 /// Hardly a request here needs a body; a small one is read all the same, so that the connection can be used again.
 const MAX_BODY: usize = 64 * 1024;
@@ -38,6 +42,8 @@ pub struct AdminState {
     pub board: Arc<StatusBoard>,
     /// For `POST`s.
     pub commands: Arc<dyn Commands>,
+    /// For `/admin/log-level`.
+    pub log: LogHandle,
     /// Required on everything but `/health*` when there is one.
     pub token: Option<Secret>,
     /// Names by which operators may address the listener on loopback, besides `localhost` and addresses; lower case, without port.
@@ -48,6 +54,8 @@ pub struct AdminState {
 pub(crate) struct OperatorApi {
     pub state: AdminState,
     pub guard: Guard,
+    /// True ends waits for something to happen.
+    pub shutdown: watch::Receiver<bool>,
 }
 
 impl OperatorApi {
@@ -61,7 +69,7 @@ impl OperatorApi {
                 Err(why) => answer::no_route(why),
                 Ok(route) => match read_body(body).await {
                     Err(refusal) => *refusal,
-                    Ok(body) => return self.answer(route, head.uri.path(), &body).await,
+                    Ok(body) => return self.answer(route, &head, &body).await,
                 },
             },
         };
@@ -70,10 +78,10 @@ impl OperatorApi {
         answer
     }
 
-    async fn answer(&self, route: Route, path: &str, body: &[u8]) -> Answer {
-        let state = &self.state;
+    async fn answer(&self, route: Route, head: &Parts, body: &[u8]) -> Answer {
+        let (state, query) = (&self.state, head.uri.query());
         match route {
-            Route::Metrics => self.metrics().await,
+            Route::Metrics => self.metrics(compressed::takes_gzip(&head.headers)).await,
             Route::Health => {
                 let snapshot = state.health.snapshot();
                 answer::json(status_of(snapshot.status != Overall::Failing), &snapshot)
@@ -106,15 +114,22 @@ impl OperatorApi {
                 answer::json(status, &reload)
             }
             Route::Breakers => answer::json(StatusCode::OK, &json!({ "breakers": state.commands.breakers() })),
-            Route::ForceBreaker => breakers::force(&*state.commands, path, body),
+            Route::ForceBreaker => breakers::force(&*state.commands, head.uri.path(), body),
+            Route::Traces => traces::list(&state.telemetry, query),
+            Route::Trace => traces::one(&state.telemetry, head.uri.path()),
+            Route::Overview => answer::json(StatusCode::OK, &state.telemetry.overview()),
+            Route::Cardinality => answer::json(StatusCode::OK, &state.telemetry.cardinality()),
+            Route::Logs => logs::page(&state.telemetry, query, self.shutdown.clone()).await,
+            Route::LogLevel => log_level::show(&state.log),
+            Route::SetLogLevel => log_level::set(&state.log, body),
         }
     }
 
     /// Rendering tens of thousands of series takes milliseconds, which traffic on this worker should not wait for.
-    async fn metrics(&self) -> Answer {
+    async fn metrics(&self, gzip: bool) -> Answer {
         let telemetry = Arc::clone(&self.state.telemetry);
-        match tokio::task::spawn_blocking(move || telemetry.render_prometheus()).await {
-            Ok(text) => answer::metrics(text),
+        match tokio::task::spawn_blocking(move || answer::metrics(telemetry.render_prometheus(), gzip)).await {
+            Ok(answer) => answer,
             Err(end) => {
                 tracing::error!(%end, "the metrics could not be rendered");
                 answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the metrics could not be rendered")

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::breakers;
+use crate::{breakers, traces};
 
 /// Everything this listener answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,13 @@ pub(crate) enum Route {
     ReloadConfig,
     Breakers,
     ForceBreaker,
+    Traces,
+    Trace,
+    Overview,
+    Cardinality,
+    Logs,
+    LogLevel,
+    SetLogLevel,
 }
 
 /// Why there is no answer.
@@ -46,6 +53,12 @@ impl Route {
             "/api/config/reload" => Self::ReloadConfig,
             "/api/breakers" => Self::Breakers,
             path if path.starts_with(breakers::PREFIX) => Self::ForceBreaker,
+            "/api/traces" => Self::Traces,
+            path if path.starts_with(traces::PREFIX) => Self::Trace,
+            "/metrics/custom" => Self::Overview,
+            "/api/cardinality" => Self::Cardinality,
+            "/api/logs" => Self::Logs,
+            "/admin/log-level" => Self::LogLevel,
             _ => return None,
         })
     }
@@ -53,7 +66,12 @@ impl Route {
     /// The route of a request. `HEAD` is `GET` whose body is not sent.
     pub fn of(method: &Method, path: &str) -> Result<Self, NoRoute> {
         let route = Self::of_path(path).ok_or(NoRoute::NotFound)?;
-        let allow = if matches!(route, Self::ReloadPlugins | Self::ReloadConfig | Self::ForceBreaker) { "POST" } else { READ };
+        let allow = match route {
+            Self::LogLevel if method == Method::PUT => return Ok(Self::SetLogLevel),
+            Self::LogLevel => "GET, HEAD, PUT",
+            Self::ReloadPlugins | Self::ReloadConfig | Self::ForceBreaker => "POST",
+            _ => READ,
+        };
         let allowed = allow.split(", ").any(|allowed| allowed == method.as_str());
         if allowed { Ok(route) } else { Err(NoRoute::MethodNotAllowed { allow }) }
     }
@@ -78,6 +96,11 @@ mod tests {
         check(Method::GET, "/api/breakers", Ok(Route::Breakers));
         check(Method::POST, "/api/breakers/a/h:1", Ok(Route::ForceBreaker));
         check(Method::GET, "/api/config/reload", Err(NoRoute::MethodNotAllowed { allow: "POST" }));
+        check(Method::GET, "/api/traces/4bf92f3577b34da6a3ce929d0e0e4736", Ok(Route::Trace));
+        check(Method::GET, "/admin/log-level", Ok(Route::LogLevel));
+        check(Method::PUT, "/admin/log-level", Ok(Route::SetLogLevel));
+        check(Method::POST, "/admin/log-level", Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD, PUT" }));
+        check(Method::PUT, "/api/logs", Err(NoRoute::MethodNotAllowed { allow: READ }));
         check(Method::DELETE, "/api/plugins", Err(NoRoute::MethodNotAllowed { allow: READ }));
         for unknown in ["/", "/metrics/", "/Metrics", "/health/../metrics", "//metrics", "*", ""] {
             check(Method::GET, unknown, Err(NoRoute::NotFound));

@@ -52,7 +52,7 @@ impl Admin {
             return Err(AdminError::TokenRequired(address));
         }
         let guard = Guard { token: state.token.clone(), check_host: on_loopback, own_names: state.own_names.clone() };
-        let api = Arc::new(OperatorApi { state, guard });
+        let api = Arc::new(OperatorApi { state, guard, shutdown: shutdown.clone() });
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
         let mut end = shutdown.clone();

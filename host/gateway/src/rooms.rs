@@ -17,6 +17,7 @@ use watchgate_hooks::{LiveHooks, StatusBoard};
 use watchgate_proxy::Proxy;
 use watchgate_sandbox::{PoolConfig, Sandbox, SandboxConfig};
 use watchgate_telemetry::Telemetry;
+use watchgate_telemetry::log::LogHandle;
 
 use crate::commands::GatewayCommands;
 use crate::reload::ReloadSender;
@@ -46,6 +47,8 @@ pub struct Foundation<'a> {
     pub live: &'a Arc<LiveHooks>,
     pub proxy: &'a Proxy,
     pub telemetry: Arc<Telemetry>,
+    /// The process's own log.
+    pub log: LogHandle,
     /// Where operators ask for a reload of the configuration.
     pub reloads: ReloadSender,
 }
@@ -80,6 +83,7 @@ impl Rooms {
             alerts: alerts.clone(),
             board,
             commands: Arc::new(commands),
+            log: foundation.log.clone(),
             token: settings.admin_token.clone(),
             own_names: Vec::new(),
         };

@@ -52,7 +52,7 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
         sockets.into_iter().map(|(config, socket)| listeners::prepare(&control, config, socket)).collect();
     let traffic = traffic.map_err(anyhow::Error::msg)?;
     let (reloads, requests) = reload::channel();
-    let foundation = Foundation { settings: &settings, workers, live: &live, proxy: &proxy, telemetry, reloads };
+    let foundation = Foundation { settings: &settings, workers, live: &live, proxy: &proxy, telemetry, log: log.clone(), reloads };
     let rooms = Rooms::start(foundation, admin)?;
     listeners::announce("admin", "http", admin_address);
     if let Some(catalog) = &rooms.catalog {

@@ -6,7 +6,19 @@ use watchgate_admin::AdminError;
 
 use crate::scene::Scene;
 
-const PROTECTED: [&str; 4] = ["GET /metrics", "GET /api/plugins", "GET /api/alerts", "GET /nowhere"];
+const PROTECTED: [&str; 11] = [
+    "GET /metrics",
+    "GET /metrics/custom",
+    "GET /api/plugins",
+    "GET /api/alerts",
+    "GET /api/traces",
+    "GET /api/traces/4bf92f3577b34da6a3ce929d0e0e4736",
+    "GET /api/cardinality",
+    "GET /api/logs",
+    "GET /admin/log-level",
+    "PUT /admin/log-level",
+    "GET /nowhere",
+];
 const OPEN: [&str; 4] = ["GET /health/live", "GET /health/ready", "GET /health/startup", "GET /health"];
 
 #[tokio::test]

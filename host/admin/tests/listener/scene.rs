@@ -1,8 +1,8 @@
 //! A listener on a free port with everything behind it, and a client that sees every byte.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use watchgate_admin::{
 use watchgate_alerts::{Alerts, AlertsConfig, Moment};
 use watchgate_health::{Health, HealthConfig};
 use watchgate_hooks::{BoxFuture, HookSet, LiveHooks, StatusBoard, UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse};
+use watchgate_telemetry::log::{self, LogConfig, LogHandle};
 use watchgate_telemetry::{Telemetry, TelemetryConfig};
 
 /// Every server is down.
@@ -92,10 +93,17 @@ impl Commands for Remembered {
     }
 }
 
+/// The log of this process, which all scenes share.
+pub fn own_log() -> LogHandle {
+    static LOG: OnceLock<LogHandle> = OnceLock::new();
+    LOG.get_or_init(|| log::init(&LogConfig::default()).unwrap()).clone()
+}
+
 pub struct Scene {
     pub address: SocketAddr,
     pub health: Arc<Health>,
     pub live: Arc<LiveHooks>,
+    pub telemetry: Arc<Telemetry>,
     pub board: Arc<StatusBoard>,
     pub shutdown: watch::Sender<bool>,
     pub served: JoinHandle<Result<(), AdminError>>,
@@ -109,7 +117,7 @@ impl Scene {
 
     pub async fn on(address: &str, token: Option<&str>, servers: &[&str]) -> Self {
         let servers: Vec<String> = servers.iter().map(|server| (*server).to_owned()).collect();
-        let config = TelemetryConfig { servers: servers.clone(), ..TelemetryConfig::default() };
+        let config = TelemetryConfig { servers: servers.clone(), log: Some(own_log()), ..TelemetryConfig::default() };
         let telemetry = Telemetry::new(config).unwrap();
         let live = Arc::new(LiveHooks::new(HookSet::empty()));
         let board = Arc::new(StatusBoard::new());
@@ -128,16 +136,17 @@ impl Scene {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = AdminState {
-            telemetry,
+            telemetry: Arc::clone(&telemetry),
             health: Arc::clone(&health),
             alerts,
             board: Arc::clone(&board),
             commands: Arc::clone(&commands) as Arc<dyn Commands>,
+            log: own_log(),
             token: token.and_then(Secret::new),
             own_names: vec!["watchgate.internal".to_owned()],
         };
         let served = tokio::spawn(Admin::serve(listener, state, ending));
-        Self { address, health, live, board, shutdown, served, commands }
+        Self { address, health, live, telemetry, board, shutdown, served, commands }
     }
 
     pub fn reloads(&self) -> usize {
@@ -152,6 +161,11 @@ impl Scene {
     /// One `POST` with a body.
     pub async fn post(&self, path: &str, body: &str) -> Heard {
         self.send(&format!("POST {path}"), &[&format!("Content-Length: {}", body.len())], body).await
+    }
+
+    /// One `PUT` with a body.
+    pub async fn put(&self, path: &str, body: &str) -> Heard {
+        self.send(&format!("PUT {path}"), &[&format!("Content-Length: {}", body.len())], body).await
     }
 
     async fn send(&self, request: &str, headers: &[&str], body: &str) -> Heard {
