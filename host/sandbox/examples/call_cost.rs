@@ -21,8 +21,7 @@ const ROUNDS: u32 = 10;
 async fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: call_cost COMPONENT")?;
     let wasm = bytes::Bytes::from(std::fs::read(path)?);
-    let telemetry =
-        Telemetry::new(TelemetryConfig::default())?;
+    let telemetry = Telemetry::new(TelemetryConfig::default())?;
     let config = SandboxConfig { cache_dir: None, workers: 2, pool: PoolConfig::default() };
     let sandbox = Sandbox::new(config, telemetry, Arc::new(NoServers))?;
     let mut figures = serde_json::Map::new();

@@ -148,7 +148,8 @@ impl Generation {
         let Some(instance) = slot.instance.as_mut() else {
             return Err(HookFailure::new(FailureReason::Start, "the slot has no instance"));
         };
-        let result = instance.run(&self.code, ask, loan, limits.cpu_of(kind), wall).await;
+        let cpu = limits.cpu_of(kind, loan.bytes());
+        let result = instance.run(&self.code, ask, loan, cpu, wall).await;
         self.count(&result);
         self.finish(slot, result.is_ok());
         result
@@ -166,7 +167,7 @@ impl Generation {
     pub(crate) async fn derive(&self, ask: Ask, loan: Loan) -> Result<(), HookFailure> {
         self.check_quarantine()?;
         let limits = &self.plugin.settings.limits;
-        let (cpu, wall) = (limits.cpu_of(PluginKind::Derivation), limits.wall_of(PluginKind::Derivation));
+        let (cpu, wall) = (limits.cpu_of(PluginKind::Derivation, 0), limits.wall_of(PluginKind::Derivation));
         let mut place = self.derivation.lock().await;
         // Taken out while it works: a call that is cancelled leaves the place empty.
         let mut instance = match place.take() {

@@ -32,6 +32,16 @@ pub(crate) enum Loan {
     Alert(Box<Alert>),
 }
 
+impl Loan {
+    /// Bytes of the message that is lent.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Message { message, .. } => message.body.len(),
+            Self::Nothing | Self::Operation(_) | Self::Alert(_) => 0,
+        }
+    }
+}
+
 /// Stands for `messages.message`.
 pub enum LentMessage {}
 /// Stands for `operations.operation`.

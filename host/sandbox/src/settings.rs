@@ -7,6 +7,8 @@ use watchgate_hooks::{KindSet, PluginKind};
 
 /// CPU time of one `redact` call unless the settings say otherwise: a message waits for it.
 const REDACTION_CPU: Duration = Duration::from_millis(20);
+/// And this for each MiB of the message: twice what the stock policy takes in the middle.
+const MEGABYTE_CPU: Duration = Duration::from_millis(10);
 /// CPU time of one call of every other kind, and of `start`.
 const OTHER_CPU: Duration = Duration::from_millis(100);
 /// Wall deadline of one `redact` call.
@@ -27,7 +29,7 @@ pub enum Isolation {
 /// The bounds of one plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// CPU time of one call; `None` for the kind's default (redaction 20 ms, others 100 ms).
+    /// CPU time of one call; `None` for the kind's default (redaction 20 ms and 10 ms for each MiB of the message, others 100 ms).
     pub cpu: Option<Duration>,
     /// Wall deadline of one call, the wait for an instance included; `None` for the kind's default (redaction 1 s, others 10 s).
     pub wall: Option<Duration>,
@@ -41,14 +43,16 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { cpu: None, wall: None, memory_bytes: 16 << 20, max_instances: 8, max_calls: 1000 }
+        Self { cpu: None, wall: None, memory_bytes: 64 << 20, max_instances: 8, max_calls: 1000 }
     }
 }
 
 impl Limits {
-    /// The CPU budget of one call of this kind.
-    pub(crate) fn cpu_of(&self, kind: PluginKind) -> Duration {
-        self.cpu.unwrap_or(if kind == PluginKind::Redaction { REDACTION_CPU } else { OTHER_CPU })
+    /// The CPU budget of one call of this kind, about a message of `bytes`. Reading a large one takes its time, and a plugin that is right for small
+    /// messages should not fail on it.
+    pub(crate) fn cpu_of(&self, kind: PluginKind, bytes: usize) -> Duration {
+        let megabytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
+        self.cpu.unwrap_or(if kind == PluginKind::Redaction { REDACTION_CPU + MEGABYTE_CPU.saturating_mul(megabytes) } else { OTHER_CPU })
     }
 
     /// The wall deadline of one call of this kind.

@@ -125,7 +125,7 @@ impl UpstreamCalls for Weather {
 }
 
 async fn ask(server: &str, grants: &[&str]) -> (HealthStatus, String) {
-    let rig = Rig::with(PoolConfig { instances: 10, max_memory: 16 << 20 }, Arc::new(Weather));
+    let rig = Rig::with(PoolConfig { instances: 10, max_memory: 64 << 20 }, Arc::new(Weather));
     let mut settings = configured(json!({}));
     settings.grants.mcp_client = grants.iter().map(|grant| (*grant).to_owned()).collect();
     let plugin = rig.live("asker", asker(server, "tools/list"), settings).await;

@@ -138,7 +138,7 @@ async fn each_bad_component_is_refused_with_its_code_and_leaves_nothing() {
 
 #[tokio::test]
 async fn reservations_of_all_generations_must_fit_the_pool() {
-    let rig = Rig::with(PoolConfig { instances: 20, max_memory: 16 << 20 }, Rig::no_servers());
+    let rig = Rig::with(PoolConfig { instances: 20, max_memory: 64 << 20 }, Rig::no_servers());
     let load = |generation| rig.sandbox.load("redactor", guest("guest_redactor"), PluginSettings::default(), Generation(generation));
     let first = load(1).await.unwrap();
     let second = load(2).await.unwrap();
