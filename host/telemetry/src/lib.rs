@@ -54,7 +54,7 @@ pub use names::{Label, MetricDefinition, MetricKind, MetricName, Unit};
 pub use overview::{Cpu, CustomSeries, Memory, Overview, ServerOverview};
 pub use plugin_handles::PluginHandles;
 pub use plugin_metrics::{Declaration, DeclareError, MOST_METRICS, MOST_SERIES, MetricId, PluginMetrics};
-pub use push::{Compression, HeaderValueText, PushConfig, PushTls};
+pub use push::{Compression, HeaderValueText, PushConfig, PushConfigError, PushTls};
 pub use recent_logs::{LogCursor, LogFilter, LogPage, RecentLogsConfig};
 pub use reference::reference_markdown;
 pub use runtime::RuntimeWatch;

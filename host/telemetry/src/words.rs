@@ -102,6 +102,18 @@ words! {
         Origin = "origin",
     }
 
+    /// Why telemetry did not get to a collector.
+    PushLoss {
+        /// The queue was full, because the collector is slow or away.
+        QueueFull = "queue_full",
+        /// The collector could not be reached, or put off, for too long.
+        Unreachable = "unreachable",
+        /// The collector, or what stands at its address, will not have it.
+        Refused = "refused",
+        /// The collector took the rest.
+        Rejected = "rejected",
+    }
+
     /// What was wrong with trace context from outside, so that it was left out.
     InvalidTraceContext {
         /// It is no `traceparent`.
@@ -178,6 +190,10 @@ impl<W: Word> CounterByWord<W> {
 
     pub fn count(&self, word: W) {
         self.counters[word.number()].inc();
+    }
+
+    pub fn count_many(&self, word: W, many: u64) {
+        self.counters[word.number()].inc_by(many);
     }
 }
 
