@@ -68,7 +68,7 @@ pub struct Dropped {
 impl Telemetry {
     /// How many series each metric has, what was folded and what was lost.
     pub fn cardinality(&self) -> Cardinality {
-        let families = self.gather();
+        let families = self.store.families();
         let mut metrics: Vec<MetricCardinality> = families.iter().map(of_family).collect();
         metrics.sort_by(|left, right| right.samples.cmp(&left.samples).then_with(|| left.name.cmp(&right.name)));
         Cardinality {

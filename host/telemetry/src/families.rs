@@ -1,10 +1,9 @@
 //! The table of core metrics, and the typed families made from it: the one place where a metric is named.
 
-use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 
 use crate::buckets::{BucketGroup, HistogramBuckets};
-use crate::family::Family;
+use crate::family::{Family, Gathered};
 use crate::names::{Label, MetricDefinition, MetricKind};
 
 macro_rules! leaf {
@@ -92,7 +91,7 @@ macro_rules! metrics {
             }
 
             /// Every family that has a series.
-            pub fn collect(&self) -> Vec<MetricFamily> {
+            pub fn collect(&self) -> Vec<Gathered> {
                 [$(self.$field.collect(),)*].into_iter().flatten().collect()
             }
         }

@@ -4,6 +4,7 @@
 //! that `{tool="x", prompt=""}` and `{tool="", prompt="x"}` would be one series.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use parking_lot::RwLock;
 use prometheus::core::Metric;
@@ -52,7 +53,20 @@ pub(crate) struct Family<M> {
     /// A label with the same value in every series.
     fixed: Option<(&'static str, Box<str>)>,
     buckets: Vec<f64>,
-    series: RwLock<HashMap<Box<[u8]>, M>>,
+    series: RwLock<HashMap<Box<[u8]>, Entry<M>>>,
+}
+
+struct Entry<M> {
+    leaf: M,
+    /// When it began to count.
+    since: SystemTime,
+}
+
+/// A family as the `prometheus` crate encodes it, and what its form has no place for.
+pub(crate) struct Gathered {
+    pub family: MetricFamily,
+    /// When each series began to count, in the order of the family's.
+    pub since: Vec<SystemTime>,
 }
 
 impl<M: Leaf> Family<M> {
@@ -84,16 +98,16 @@ impl<M: Leaf> Family<M> {
     pub fn with(&self, values: &[&str]) -> M {
         debug_assert_eq!(values.len(), self.labels.len(), "{}: one value for each label", self.name);
         let key = key(values);
-        if let Some(leaf) = self.series.read().get(&key) {
-            return leaf.clone();
+        if let Some(entry) = self.series.read().get(&key) {
+            return entry.leaf.clone();
         }
         let mut series = self.series.write();
-        series.entry(key).or_insert_with(|| self.build(values)).clone()
+        series.entry(key).or_insert_with(|| Entry::new(self.build(values))).leaf.clone()
     }
 
     /// Shows a series that was made by another family of the same definition, with all it has counted.
     pub fn adopt(&self, values: &[&str], leaf: M) {
-        self.series.write().insert(key(values), leaf);
+        self.series.write().insert(key(values), Entry::new(leaf));
     }
 
     /// As [`Self::with`] while `owner` is there; for one that is retired a series that is shown to nobody.
@@ -103,15 +117,15 @@ impl<M: Leaf> Family<M> {
         // either there to be removed, or of no successor.
         {
             let series = self.series.read();
-            if let Some(leaf) = series.get(&key).filter(|_| !owner.is_retired()) {
-                return leaf.clone();
+            if let Some(entry) = series.get(&key).filter(|_| !owner.is_retired()) {
+                return entry.leaf.clone();
             }
         }
         let mut series = self.series.write();
         if owner.is_retired() {
             return self.build(values);
         }
-        series.entry(key).or_insert_with(|| self.build(values)).clone()
+        series.entry(key).or_insert_with(|| Entry::new(self.build(values))).leaf.clone()
     }
 
     /// Removes the series whose label values begin with `prefix`. Handles of them go on counting, unseen.
@@ -122,7 +136,7 @@ impl<M: Leaf> Family<M> {
 
     /// The series with these label values, if there is one.
     pub fn get(&self, values: &[&str]) -> Option<M> {
-        self.series.read().get(&key(values)).cloned()
+        self.series.read().get(&key(values)).map(|entry| entry.leaf.clone())
     }
 
     /// How many series there are.
@@ -133,16 +147,17 @@ impl<M: Leaf> Family<M> {
     /// Calls `visit` with each series whose label values begin with `prefix`.
     pub fn for_each_under(&self, prefix: &[&str], mut visit: impl FnMut(&M)) {
         let prefix = key(prefix);
-        for (key, leaf) in self.series.read().iter() {
+        for (key, entry) in self.series.read().iter() {
             if key.starts_with(&prefix) {
-                visit(leaf);
+                visit(&entry.leaf);
             }
         }
     }
 
-    /// The family as the `prometheus` crate encodes it, series in the order of their label values; `None` without series.
-    pub fn collect(&self) -> Option<MetricFamily> {
-        let mut rows: Vec<(Box<[u8]>, M)> = self.series.read().iter().map(|(key, leaf)| (key.clone(), leaf.clone())).collect();
+    /// The family as it is now, series in the order of their label values; `None` without series.
+    pub fn collect(&self) -> Option<Gathered> {
+        let row = |(key, entry): (&Box<[u8]>, &Entry<M>)| (key.clone(), entry.leaf.clone(), entry.since);
+        let mut rows: Vec<(Box<[u8]>, M, SystemTime)> = self.series.read().iter().map(row).collect();
         if rows.is_empty() {
             return None;
         }
@@ -151,8 +166,8 @@ impl<M: Leaf> Family<M> {
         family.set_name(self.name.to_string());
         family.set_help(self.help.to_string());
         family.set_field_type(M::TYPE);
-        family.set_metric(rows.iter().map(|(_, leaf)| leaf.metric()).collect());
-        Some(family)
+        family.set_metric(rows.iter().map(|(_, leaf, _)| leaf.metric()).collect());
+        Some(Gathered { family, since: rows.into_iter().map(|(_, _, since)| since).collect() })
     }
 
     fn build(&self, values: &[&str]) -> M {
@@ -163,6 +178,12 @@ impl<M: Leaf> Family<M> {
         }
         let opts = Opts::new(self.name.as_ref(), self.help.as_ref()).const_labels(labels);
         M::build(opts, &self.buckets).expect("names, help and buckets are valid by construction")
+    }
+}
+
+impl<M> Entry<M> {
+    fn new(leaf: M) -> Self {
+        Self { leaf, since: SystemTime::now() }
     }
 }
 

@@ -35,6 +35,7 @@ mod runtime;
 mod server;
 mod sink;
 mod snapshot;
+mod store;
 mod telemetry;
 mod trace;
 mod wall_time;
@@ -67,6 +68,7 @@ pub use trace::{
     SpanEvent, SpanId, SpanKind, SpanProtocol, SpanRecord, SpanShape, SpanStatus, TraceContext, TraceFilter, TraceFinished, TraceId,
     TraceInterest, TraceParent, TraceParentText, TracePolicy, TraceRecord, TraceSummary, TracesConfig,
 };
+pub use wall_time::rfc3339;
 pub use words::{
     AuthResult, BreakerState, CertificateReload, ConfigReload, ConnectionRefusal, EndpointResult, GuardRefusal, InvalidTraceContext, Limit,
     Retry,

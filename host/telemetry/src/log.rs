@@ -158,6 +158,14 @@ pub fn init(config: &LogConfig) -> Result<LogHandle, LogError> {
     Ok(handle)
 }
 
+/// Whether a text is a level, as in [`LogConfig::level`].
+///
+/// # Errors
+/// When it is none.
+pub fn check_level(level: &str) -> Result<(), LogError> {
+    level::parse(level).map(drop)
+}
+
 fn build(config: &LogConfig) -> Result<(impl tracing::Subscriber + Send + Sync + use<>, LogHandle), LogError> {
     let (filter, reloads) = reload::Layer::new(level::parse(&config.level)?);
     let output = match &config.output {

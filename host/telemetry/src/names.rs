@@ -53,10 +53,10 @@ impl Unit {
         }
     }
 
-    /// As OpenTelemetry writes it: by UCUM.
+    /// As OpenTelemetry writes it: by UCUM. Not `1` for [`Self::None`], which is for ratios.
     pub const fn as_ucum(self) -> &'static str {
         match self {
-            Self::None => "1",
+            Self::None => "",
             Self::Seconds => "s",
             Self::Bytes => "By",
         }

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use prometheus::TextEncoder;
-use prometheus::proto::MetricFamily;
 
 use crate::access_log::{AccessField, AccessLogTarget};
 use crate::bounded_names::{BoundedNames, cut};
@@ -26,12 +25,12 @@ use crate::log::LogHandle;
 use crate::logs::Logs;
 use crate::names::Label;
 use crate::plugin_handles::PluginHandles;
-use crate::plugin_metrics::{PluginMetrics, PluginStore};
-use crate::process;
+use crate::plugin_metrics::PluginMetrics;
 use crate::refusals::Refusals;
 use crate::server::ServerMetrics;
 use crate::sink::Rotation;
 use crate::snapshot::MetricSnapshot;
+use crate::store::Store;
 use crate::trace::{TraceRecord, Traces, TracesConfig};
 use crate::words::{ConfigReload, CounterByWord, InvalidTraceContext};
 
@@ -81,12 +80,12 @@ pub enum TelemetryError {
 /// All telemetry of one gateway.
 pub struct Telemetry {
     core: Arc<Core>,
+    pub(crate) store: Arc<Store>,
     pub(crate) logs: Logs,
     servers: Mutex<HashMap<Box<str>, Arc<ServerMetrics>>>,
     server_names: BoundedNames,
     plugins: Mutex<HashMap<Box<str>, Arc<PluginHandles>>>,
     plugin_names: BoundedNames,
-    plugin_store: Arc<PluginStore>,
     check_names: BoundedNames,
     clients: ClientRequests,
     refusals: Refusals,
@@ -94,9 +93,6 @@ pub struct Telemetry {
     severities: BoundedNames,
     client_infos: BoundedNames,
     pub(crate) traces: Traces,
-    started: Instant,
-    /// Held while the figures of the process are read, so that two scrapes do not add the same CPU time twice.
-    scraping: Mutex<()>,
 }
 
 impl Telemetry {
@@ -111,7 +107,6 @@ impl Telemetry {
             server_names: BoundedNames::new(MOST_SERVERS),
             plugins: Mutex::default(),
             plugin_names: BoundedNames::new(MOST_NAMES),
-            plugin_store: Arc::new(PluginStore::new(core.clone())),
             check_names: BoundedNames::new(MOST_NAMES),
             clients: ClientRequests::default(),
             refusals: Refusals::new(&core.families),
@@ -119,8 +114,7 @@ impl Telemetry {
             severities: BoundedNames::new(MOST_SEVERITIES),
             client_infos: BoundedNames::new(MOST_CLIENT_INFOS),
             traces: Traces::new(&config.traces, &core.families),
-            started: Instant::now(),
-            scraping: Mutex::new(()),
+            store: Arc::new(Store::new(core.clone())),
             core,
         };
         telemetry.config_applied();
@@ -180,7 +174,7 @@ impl Telemetry {
 
     /// The own metrics of a new generation of a plugin; nothing is recorded before [`PluginMetrics::activate`].
     pub fn open_plugin_metrics(&self, plugin: &str) -> Arc<PluginMetrics> {
-        Arc::new(PluginMetrics::new(self.plugin_store.clone(), self.plugin_names.label(plugin)))
+        Arc::new(PluginMetrics::new(self.store.plugins.clone(), self.plugin_names.label(plugin)))
     }
 
     /// Counts a client connection as open until the guard is dropped.
@@ -194,14 +188,14 @@ impl Telemetry {
     pub fn render_prometheus(&self) -> String {
         let mut text = String::new();
         TextEncoder::new()
-            .encode_utf8(&self.gather(), &mut text)
+            .encode_utf8(&self.store.families(), &mut text)
             .expect("every family has a name and a series, and a String takes any text");
         text
     }
 
     /// Every series as plain values.
     pub fn snapshot(&self) -> MetricSnapshot {
-        MetricSnapshot::from_families(&self.gather())
+        MetricSnapshot::from_families(&self.store.families())
     }
 
     /// Writes out the lines of both logs queued so far; blocks at most for `deadline`.
@@ -284,20 +278,6 @@ impl Telemetry {
 
     pub(crate) fn alert_delivered(&self, fact: &AlertDelivered<'_>) {
         self.families().alert_notifications.with(&[self.plugin_names.label(fact.action), fact.result]).inc();
-    }
-
-    /// Core and plugin families by name; none is empty.
-    pub(crate) fn gather(&self) -> Vec<MetricFamily> {
-        let families = self.families();
-        {
-            let _one_at_a_time = self.scraping.lock();
-            process::read_into(families);
-            families.uptime.with(&[]).set(self.started.elapsed().as_secs_f64());
-        }
-        let mut gathered = families.collect();
-        gathered.append(&mut self.plugin_store.collect());
-        gathered.sort_by(|left, right| left.name().cmp(right.name()));
-        gathered
     }
 }
 

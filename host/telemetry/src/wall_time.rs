@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 /// UTC with milliseconds, for example `2026-11-20T12:00:00.000Z`. A moment before 1970 is written as 1970.
-pub(crate) fn rfc3339(time: SystemTime) -> [u8; 24] {
+pub fn rfc3339(time: SystemTime) -> [u8; 24] {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil_from_days(days);

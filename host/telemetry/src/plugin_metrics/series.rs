@@ -1,13 +1,12 @@
 //! The series of one metric of a plugin. Two generations with equal declarations share it.
 
 use parking_lot::Mutex;
-use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram};
 
 use super::Declaration;
 use crate::MetricKind;
 use crate::bounded_names::cut;
-use crate::family::Family;
+use crate::family::{Family, Gathered};
 use crate::intern::OTHER;
 
 pub(crate) struct PluginFamily {
@@ -47,7 +46,7 @@ impl PluginFamily {
         }
     }
 
-    pub fn collect(&self) -> Option<MetricFamily> {
+    pub fn collect(&self) -> Option<Gathered> {
         match &self.values {
             Values::Counter(family) => family.collect(),
             Values::Gauge(family) => family.collect(),

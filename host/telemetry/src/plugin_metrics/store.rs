@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use prometheus::proto::MetricFamily;
 
 use super::declaration::{Declaration, DeclareError};
 use super::series::PluginFamily;
 use super::{GenerationSeries, MOST_SERIES};
 use crate::MetricKind;
 use crate::core::Core;
+use crate::family::Gathered;
 
 /// Plugin series live here and nowhere else: a shared registry would keep a name's labels for the life of the process.
 pub(crate) struct PluginStore {
@@ -111,14 +111,17 @@ impl PluginStore {
     }
 
     /// The series of every visible generation; plugins that share a name share a family.
-    pub fn collect(&self) -> Vec<MetricFamily> {
+    pub fn collect(&self) -> Vec<Gathered> {
         let visible: Vec<_> = self.state.lock().visible.values().cloned().collect();
-        let mut merged: BTreeMap<String, MetricFamily> = BTreeMap::new();
+        let mut merged: BTreeMap<String, Gathered> = BTreeMap::new();
         for generation in visible {
-            for mut family in generation.families.read().iter().filter_map(|family| family.collect()) {
-                match merged.get_mut(family.name()) {
-                    Some(first) => first.mut_metric().append(family.mut_metric()),
-                    None => drop(merged.insert(family.name().to_owned(), family)),
+            for mut more in generation.families.read().iter().filter_map(|family| family.collect()) {
+                match merged.get_mut(more.family.name()) {
+                    Some(first) => {
+                        first.family.mut_metric().append(more.family.mut_metric());
+                        first.since.append(&mut more.since);
+                    }
+                    None => drop(merged.insert(more.family.name().to_owned(), more)),
                 }
             }
         }
