@@ -1,5 +1,8 @@
 //! How one configuration differs from another: what is applied, and what waits for the next start. Pure.
 
+use watchgate_telemetry::{BucketGroup, HistogramBuckets};
+
+use crate::file::logs::LogSettings;
 use crate::settings::Settings;
 
 /// What is different in `new`, as operators know it: a table of the file, or `servers.NAME`.
@@ -11,7 +14,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<String> {
         ("clients", before.clients != after.clients),
         ("guard", before.guard != after.guard),
         ("auth", before.auth != after.auth),
-        ("logs.level", old.log_level != new.log_level),
+        ("logs.level", old.logs.level != new.logs.level),
         ("health", health_of(old) != health_of(new)),
         ("alerts", old.alerts != new.alerts),
     ];
@@ -37,15 +40,45 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
 }
 
 /// Every key that is read at the start only, and whether it is different.
-fn start_only(old: &Settings, new: &Settings) -> [(&'static str, bool); 6] {
-    [
+fn start_only(old: &Settings, new: &Settings) -> Vec<(&'static str, bool)> {
+    let own = [
         ("admin", old.admin != new.admin),
         ("plugins.folder", old.plugins != new.plugins),
         ("plugins.required", old.required != new.required),
         ("plugins.cache", old.cache != new.cache),
-        ("logs.format", old.log_json != new.log_json),
+    ];
+    own.into_iter().chain(of_logs(&old.logs, &new.logs)).chain(of_buckets(&old.buckets, &new.buckets)).collect()
+}
+
+fn of_logs(old: &LogSettings, new: &LogSettings) -> [(&'static str, bool); 10] {
+    let rotated = |logs: &LogSettings| logs.rotation.map(|rotation| rotation.max_size);
+    let kept = |logs: &LogSettings| logs.rotation.map(|rotation| rotation.max_files);
+    [
+        ("logs.format", old.format != new.format),
+        ("logs.output", old.output != new.output),
         ("logs.access_log", old.access_log != new.access_log),
+        ("logs.access_fields", old.access_fields != new.access_fields),
+        ("logs.max_size", rotated(old) != rotated(new)),
+        ("logs.max_files", kept(old) != kept(new)),
+        ("logs.slow_call_threshold", old.slow_call_threshold != new.slow_call_threshold),
+        ("logs.masked_fields", old.masked != new.masked),
+        ("logs.recent_lines", old.recent.lines != new.recent.lines),
+        ("logs.recent_bytes", old.recent.bytes != new.recent.bytes),
     ]
+}
+
+fn of_buckets(old: &HistogramBuckets, new: &HistogramBuckets) -> impl Iterator<Item = (&'static str, bool)> {
+    let keys = [
+        ("metrics.buckets.operation", BucketGroup::Operation),
+        ("metrics.buckets.http", BucketGroup::Http),
+        ("metrics.buckets.overhead", BucketGroup::Overhead),
+        ("metrics.buckets.connect", BucketGroup::Connect),
+        ("metrics.buckets.plugin", BucketGroup::Plugin),
+        ("metrics.buckets.reload", BucketGroup::Reload),
+        ("metrics.buckets.session", BucketGroup::Session),
+        ("metrics.buckets.bytes", BucketGroup::Bytes),
+    ];
+    keys.into_iter().map(|(key, group)| (key, old.of(group) != new.of(group)))
 }
 
 #[cfg(test)]
@@ -76,8 +109,17 @@ mod tests {
         check(a, &format!("listen = \"127.0.0.1:1\"\n{a}"), &["listeners"], &[]);
         check(a, &format!("{a}[clients]\ntrusted_hops = 1\n[guard]\nhosts = [\"*\"]\n"), &["clients", "guard"], &[]);
         check(a, &format!("{a}[health]\nprobe_interval = \"1s\"\n[alerts]\nrepeat_interval = \"1h\"\n"), &["health", "alerts"], &[]);
-        let start = "admin = \"127.0.0.1:1\"\n[plugins]\nrequired = [\"p\"]\ncache = \"off\"\n[logs]\nlevel = \"warn\"\nformat = \"json\"\naccess_log = \"off\"\n";
-        let waiting = ["admin", "plugins.required", "plugins.cache", "logs.format", "logs.access_log"];
+        let start = "admin = \"127.0.0.1:1\"\n[plugins]\nrequired = [\"p\"]\ncache = \"off\"\n[logs]\nlevel = \"warn\"\nformat = \"json\"\naccess_log = \"off\"\nmax_size = \"1MiB\"\n[metrics.buckets]\nhttp = [1]\n";
+        let waiting = [
+            "admin",
+            "plugins.required",
+            "plugins.cache",
+            "logs.format",
+            "logs.access_log",
+            "logs.max_size",
+            "logs.max_files",
+            "metrics.buckets.http",
+        ];
         check(a, &format!("{start}{a}"), &["logs.level"], &waiting);
     }
 

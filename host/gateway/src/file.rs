@@ -3,6 +3,8 @@
 pub mod access;
 mod keys;
 pub mod listeners;
+pub mod logs;
+mod metrics;
 mod part;
 pub mod proxy;
 mod resilience;
@@ -16,9 +18,11 @@ use toml::de::DeTable;
 use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
 use watchgate_proxy::{AuthConfig, ClientAddresses, ListenerConfig, ServerConfig};
+use watchgate_telemetry::HistogramBuckets;
 
 use crate::complaint::{Complaint, Place};
 use access::GuardSettings;
+use logs::LogSettings;
 use part::{FileReader, Part};
 use proxy::ProxySettings;
 use secret::Environment;
@@ -49,12 +53,10 @@ pub struct FileSettings {
     pub required: Vec<String>,
     /// `plugins.cache`, relative to the file: where compiled plugins are kept.
     pub cache: Option<PathBuf>,
-    /// `logs.level`.
-    pub log_level: Option<String>,
-    /// `logs.format`.
-    pub log_format: Option<String>,
-    /// `logs.access_log`; a path is relative to the working folder, as in a flag.
-    pub access_log: Option<String>,
+    /// `[logs]`.
+    pub logs: LogSettings,
+    /// `[metrics.buckets]`.
+    pub buckets: HistogramBuckets,
     /// `[health]`; the servers are filled in later.
     pub health: HealthConfig,
     /// `[alerts]`.
@@ -103,10 +105,11 @@ pub fn parse(text: &str, folder: &Path, environment: Environment<'_>) -> (FileSe
         guard: access::read_guard(&mut reader, &top),
         auth: access::read_auth(&mut reader, &top),
         alerts: rules::read(&mut reader, &top),
+        logs: logs::read(&mut reader, &top),
+        buckets: metrics::read_buckets(&mut reader, &top),
         ..FileSettings::default()
     };
     read_plugins(&mut reader, &top, &mut settings);
-    read_logs(&mut reader, &top, &mut settings);
     read_health(&mut reader, &top, &mut settings.health);
     settings.document = text.parse().ok().and_then(|table: toml::Table| serde_json::to_value(table).ok()).unwrap_or_default();
     settings.files = std::mem::take(&mut reader.files);
@@ -121,13 +124,6 @@ fn read_plugins(reader: &mut FileReader<'_>, top: &Part<'_, '_>, settings: &mut 
     settings.required = reader.texts(&part, "required").unwrap_or_default();
     settings.required.sort();
     settings.required.dedup();
-}
-
-fn read_logs(reader: &mut FileReader<'_>, top: &Part<'_, '_>, settings: &mut FileSettings) {
-    let Some(part) = reader.part(top, "logs") else { return };
-    settings.log_level = reader.one_of(&part, "level");
-    settings.log_format = reader.one_of(&part, "format");
-    settings.access_log = reader.text(&part, "access_log");
 }
 
 fn read_health(reader: &mut FileReader<'_>, top: &Part<'_, '_>, health: &mut HealthConfig) {

@@ -194,7 +194,7 @@ impl Reloader {
             // The rules were checked when they were read.
             tracing::error!(?mistakes, "the alert rules stay as they were");
         }
-        if let Err(error) = self.log.set_level(&wanted.log_level) {
+        if let Err(error) = self.log.set_level(&wanted.logs.level) {
             tracing::error!(%error, "the log level stays as it was");
         }
         if wanted.warnings != self.in_force.warnings {

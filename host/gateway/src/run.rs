@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::runtime::Handle;
 use watchgate_hooks::{HookSet, LiveHooks};
 use watchgate_proxy::Proxy;
-use watchgate_telemetry::log::{self, LogConfig, LogFormat, LogHandle};
+use watchgate_telemetry::log::{self, LogHandle};
 use watchgate_telemetry::{Telemetry, TelemetryConfig};
 
 use crate::cli::RunArguments;
@@ -20,9 +21,7 @@ use crate::signals;
 /// # Errors
 /// When something cannot be started; nothing keeps running then.
 pub fn run(arguments: RunArguments, settings: Settings) -> anyhow::Result<()> {
-    let format = if settings.log_json { LogFormat::Json } else { LogFormat::Pretty };
-    let log =
-        log::init(&LogConfig { level: settings.log_level.clone(), format, ..LogConfig::default() }).context("the log cannot be set up")?;
+    let log = log::init(&settings.logs.own()).context("the log cannot be set up")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
     let workers = runtime.metrics().num_workers();
     runtime.block_on(serve(arguments, settings, log, workers))
@@ -32,11 +31,16 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
     let asked_to_end = signals::watch().context("signals cannot be watched")?;
     let hangups = signals::hangups().context("signals cannot be watched")?;
     let telemetry = Telemetry::new(TelemetryConfig {
-        access_log: settings.access_log.clone(),
-        servers: settings.health.servers.clone(),
+        access_log: settings.logs.access_log.clone(),
+        access_log_rotation: settings.logs.rotation,
+        access_fields: settings.logs.access_fields.clone(),
+        slow_call_threshold: settings.logs.slow_call_threshold,
         log: Some(log.clone()),
+        buckets: settings.buckets.clone(),
+        servers: settings.health.servers.clone(),
         ..TelemetryConfig::default()
     })?;
+    let _watched = telemetry.watch_runtime(&Handle::current()).context("the runtime cannot be watched")?;
     // Bound before anything is built, so that a taken port is known at once; accepted from only when plugins have settled.
     let mut sockets = Vec::new();
     for config in &settings.listeners {

@@ -7,18 +7,17 @@ use watchgate_admin::Secret;
 use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
 use watchgate_proxy::{ListenerConfig, Mount, Propagation, ProxyConfig, ServerConfig};
-use watchgate_telemetry::AccessLogTarget;
+use watchgate_telemetry::HistogramBuckets;
 
 use crate::cli::RunArguments;
 use crate::complaint::Complaint;
 use crate::effective;
 use crate::file::listeners::cleartext;
+use crate::file::logs::{self, LogSettings};
 use crate::file::{self, FileSettings};
 use crate::guard_defaults::{guard, is_loopback};
 use crate::server_url;
 
-/// Values of `logs.level`.
-const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// Values of `logs.format`.
 const FORMATS: [&str; 2] = ["pretty", "json"];
 /// The bearer token of the admin listener. Only from the environment: a flag would show it to everybody on the machine.
@@ -58,12 +57,10 @@ pub struct Settings {
     pub required: Vec<String>,
     /// Where compiled plugins are kept.
     pub cache: Cache,
-    /// One of [`LEVELS`].
-    pub log_level: String,
-    /// Whether the own log is JSON.
-    pub log_json: bool,
-    /// Where access lines go.
-    pub access_log: AccessLogTarget,
+    /// Both logs.
+    pub logs: LogSettings,
+    /// Of histograms.
+    pub buckets: HistogramBuckets,
     /// For health.
     pub health: HealthConfig,
     /// For alerts.
@@ -98,8 +95,8 @@ impl Settings {
             plugins: started.plugins.clone(),
             required: started.required.clone(),
             cache: started.cache.clone(),
-            log_json: started.log_json,
-            access_log: started.access_log.clone(),
+            logs: LogSettings { level: self.logs.level.clone(), ..started.logs.clone() },
+            buckets: started.buckets.clone(),
             ..self
         };
         settings.proxy.expects_policies = started.proxy.expects_policies;
@@ -145,13 +142,8 @@ fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<C
         plugins,
         required,
         cache: cache(file.cache),
-        log_level: choice("--log-level", arguments.log_level.as_deref(), file.log_level, &LEVELS, "info", complaints),
-        log_json: choice("--log-format", arguments.log_format.as_deref(), file.log_format, &FORMATS, "pretty", complaints) == "json",
-        access_log: match arguments.access_log.as_deref().or(file.access_log.as_deref()).unwrap_or("-") {
-            "-" => AccessLogTarget::Stdout,
-            "off" => AccessLogTarget::Off,
-            path => AccessLogTarget::File(path.into()),
-        },
+        logs: with_flags(file.logs, arguments, complaints),
+        buckets: file.buckets,
         alerts: file.alerts,
         warnings: Vec::new(),
         document,
@@ -217,22 +209,23 @@ fn address(flag: &'static str, given: Option<&String>, file: Option<String>, def
     }
 }
 
-fn choice(
-    flag: &'static str,
-    given: Option<&str>,
-    file: Option<String>,
-    known: &[&str],
-    default: &str,
-    complaints: &mut Vec<Complaint>,
-) -> String {
-    match given {
-        Some(text) if !known.contains(&text) => {
-            complaints.push(Complaint::flag(flag, format!("must be one of {}, not \"{text}\"", known.join(", "))));
-            default.to_owned()
+fn with_flags(file: LogSettings, arguments: &RunArguments, complaints: &mut Vec<Complaint>) -> LogSettings {
+    let mut settings = file;
+    if let Some(text) = &arguments.log_level {
+        match logs::level(text) {
+            Ok(level) => settings.level = level,
+            Err(problem) => complaints.push(Complaint::flag("--log-level", problem)),
         }
-        Some(text) => text.to_owned(),
-        None => file.unwrap_or_else(|| default.to_owned()),
     }
+    match arguments.log_format.as_deref() {
+        Some(word) if FORMATS.contains(&word) => settings.format = logs::format(word),
+        Some(word) => complaints.push(Complaint::flag("--log-format", format!("must be one of {}, not \"{word}\"", FORMATS.join(", ")))),
+        None => {}
+    }
+    if let Some(text) = &arguments.access_log {
+        settings.access_log = logs::access_log(text);
+    }
+    settings
 }
 
 /// A folder that a flag names must exist, as must one that the file names (which was checked there); the default one need not.

@@ -15,6 +15,10 @@ pub enum Form {
     Texts(&'static str),
     /// A table of texts.
     Labels,
+    /// A table of [`Form::Secret`], by name; how the reference calls a name.
+    Secrets(&'static str),
+    /// A list of numbers, each above the one before.
+    Rising,
     /// Where to listen, `HOST:PORT`.
     Address,
     /// A file, relative to the configuration file.
@@ -46,6 +50,8 @@ impl Form {
             Self::OneOf(known) => known.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
             Self::Texts(words) => format!("list of {words}"),
             Self::Labels => "table of texts".to_owned(),
+            Self::Secrets(names) => format!("table from {names} to `{{ env = \"NAME\" }}` or `{{ file = \"PATH\" }}`"),
+            Self::Rising => "list of numbers, each above the one before".to_owned(),
             Self::Address => "`HOST:PORT`; port 0 takes a free one".to_owned(),
             Self::File => "file".to_owned(),
             Self::Folder => "folder".to_owned(),

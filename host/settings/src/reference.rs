@@ -12,7 +12,10 @@ pub fn reference_markdown() -> String {
         let title = section.header().map_or_else(|| "The top of the file".to_owned(), |header| format!("`{header}`"));
         let gap = if index == 0 { "" } else { "\n" };
         // Writing to a String cannot fail.
-        let _ = write!(out, "{gap}### {title}\n\n{}\n\n| key | value | default | meaning |\n|---|---|---|---|\n", section.meaning);
+        let _ = write!(out, "{gap}### {title}\n\n{}\n", section.meaning);
+        if !section.keys.is_empty() {
+            out.push_str("\n| key | value | default | meaning |\n|---|---|---|---|\n");
+        }
         for key in section.keys {
             let _ = writeln!(out, "| `{}` | {} | {} | {} |", key.name, key.form.words(), default(key), meaning(key));
         }

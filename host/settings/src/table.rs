@@ -4,6 +4,7 @@ mod access;
 mod operators;
 mod process;
 mod servers;
+mod telemetry;
 
 use std::time::Duration;
 
@@ -28,7 +29,9 @@ pub const SECTIONS: &[Section] = &[
     access::AUTH_KEYS,
     access::AUTH_JWT,
     operators::PLUGINS,
-    operators::LOGS,
+    telemetry::LOGS,
+    telemetry::METRICS,
+    telemetry::METRICS_BUCKETS,
     operators::HEALTH,
     operators::ALERTS,
     operators::ALERT_RULE,

@@ -181,6 +181,23 @@ impl<'a> FileReader<'a> {
         u32::try_from(number).ok()
     }
 
+    /// A whole number within the bounds of the table, of things in memory.
+    pub fn size_of_count(&mut self, part: &Part<'_, '_>, key: &str) -> Option<usize> {
+        self.count(part, key).map(|count| usize::try_from(count).expect("a usize has 32 bits or more"))
+    }
+
+    /// Numbers, each above the one before.
+    pub fn rising(&mut self, part: &Part<'_, '_>, key: &str) -> Option<Vec<f64>> {
+        self.read(part, key, |value| {
+            let wanted = |found| values::wanted("a list of numbers", found);
+            let list = value.as_array().ok_or_else(|| wanted(value))?;
+            let numbers: Vec<f64> =
+                list.iter().map(|item| number(item.get_ref()).map_err(|_| wanted(item.get_ref()))).collect::<Result<_, _>>()?;
+            let is_rising = numbers.is_sorted_by(|low, high| low < high);
+            if is_rising { Ok(numbers) } else { Err("must be numbers, each above the one before".to_owned()) }
+        })
+    }
+
     /// A number within the bounds of the table.
     pub fn number(&mut self, part: &Part<'_, '_>, key: &str) -> Option<f64> {
         let form = part.key(key).form;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use watchgate_proxy::{Forwarded, HostHeader, Mount, RateKey};
 use watchgate_settings::SECTIONS;
+use watchgate_telemetry::log::LogOutput;
+use watchgate_telemetry::{AccessField, BucketGroup, Rotation};
 
 use super::*;
 
@@ -182,6 +184,40 @@ key = { env = "DEV" }
     std::fs::write(folder.path().join("keys"), "ci\n").unwrap();
     let (_, complaints) = parse("[auth]\nkeys_file = \"keys\"\n", folder.path(), &environment);
     assert!(complaints[0].1.contains("keys:1: a line must be NAME:KEY"), "{complaints:?}");
+}
+
+#[test]
+fn logs_and_buckets() {
+    let text = r#"
+[logs]
+level = "info,watchgate_proxy=debug"
+output = "-"
+access_fields = ["server", "time"]
+max_size = "1MiB"
+max_files = 2
+slow_call_threshold = "0s"
+masked_fields = ["iban"]
+recent_lines = 0
+[metrics.buckets]
+http = [0.5, 2]
+"#;
+    let settings = sound(text);
+    let logs = &settings.logs;
+    assert_eq!((&*logs.level, &logs.output, logs.recent.lines), ("info,watchgate_proxy=debug", &LogOutput::Stdout, 0));
+    assert_eq!(logs.access_fields, [AccessField::Server, AccessField::Time]);
+    assert_eq!((logs.rotation, logs.slow_call_threshold), (Some(Rotation { max_size: 1 << 20, max_files: 2 }), None));
+    assert!(logs.masked.masks("customer_iban") && logs.masked.masks("password"));
+    assert_eq!(settings.buckets.of(BucketGroup::Http), [0.5, 2.0]);
+    assert_eq!(settings.buckets.of(BucketGroup::Bytes), BucketGroup::Bytes.default_bounds());
+    assert_eq!(sound("[logs]\nmax_size = \"1MiB\"\n").logs.rotation.map(|rotation| rotation.max_files), Some(5));
+
+    check_refused("[logs]\nlevel = \"info,x=\"\nmax_files = 2\n", &[(2, "watchgate_proxy=debug"), (3, "without `logs.max_size`")]);
+    check_refused("[logs]\naccess_fields = [\"time\", \"tme\", \"time\"]\n", &[(2, "`tme` is no field"), (2, "twice")]);
+    check_refused("[logs]\naccess_fields = []\n", &[(2, "at least one")]);
+    check_refused(
+        "[metrics.buckets]\nhttp = []\nbytes = [2, 1]\nplugin = [nan]\noverhead = [\"1\"]\nhtp = 1\n",
+        &[(2, "1 to 50"), (3, "above the one before"), (4, "finite"), (5, "list of numbers"), (6, "did you mean")],
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Plugins, logs, health and alerts.
+//! Plugins, health and alerts.
 
 use super::{DEADLINE, SPAN, TEXT};
 use crate::form::Form;
@@ -25,17 +25,6 @@ pub(super) const PLUGINS: Section = Section {
             "for compiled plugins; who may write there controls the gateway",
         )
         .at_start(),
-    ],
-};
-
-pub(super) const LOGS: Section = Section {
-    prefix: "logs.",
-    shape: Shape::Table,
-    meaning: "The gateway's own log, on stderr, and the access log.",
-    keys: &[
-        Key::new("level", Form::OneOf(&["error", "warn", "info", "debug", "trace"]), Is("\"info\""), "of the own log"),
-        Key::new("format", Form::OneOf(&["pretty", "json"]), Is("\"pretty\""), "of the own log").at_start(),
-        Key::new("access_log", Form::Text("a file, `-` for stdout, or `off`"), Is("\"-\""), "one JSON object an exchange").at_start(),
     ],
 };
 
