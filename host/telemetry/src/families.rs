@@ -211,6 +211,8 @@ metrics! {
         "When a generation last went live, seconds since the Unix epoch.";
     counter TelemetryDropped telemetry_dropped "watchgate_telemetry_dropped_total" [Signal, Reason]
         "Telemetry that was lost, so that traffic was not.";
+    counter TelemetryExported telemetry_exported "watchgate_telemetry_exported_total" [Signal]
+        "Records that a collector or console has taken: traces by exchange.";
     counter TraceContextInvalid trace_context_invalid "watchgate_trace_context_invalid_total" [Reason]
         "Values of traceparent, tracestate or baggage from clients that were left out, because they cannot be right or are over a bound.";
     gauge HealthCheckStatus health_check_status "watchgate_health_check_status" [Check, State]

@@ -71,5 +71,5 @@ pub use trace::{
 pub use wall_time::rfc3339;
 pub use words::{
     AuthResult, BreakerState, CertificateReload, ConfigReload, ConnectionRefusal, EndpointResult, GuardRefusal, InvalidTraceContext, Limit,
-    Retry,
+    PushLoss, Retry,
 };

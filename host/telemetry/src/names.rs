@@ -195,7 +195,7 @@ labels! {
     ClientInfo = "client_info", "client_info", "The name in the client's `clientInfo` (the first 100 names, then `_other`); empty without one.";
     Name = "name", "name", "Whose certificate it is: the name of a listener or server (1000 names, then `_other`).";
     Reason = "reason", "reason", "Why, from a closed set; empty where there is nothing to explain.";
-    Signal = "signal", "signal", "Which kind of telemetry: `access_log`, `metrics` ...";
+    Signal = "signal", "signal", "Which kind of telemetry: `access_log`, `traces` (for export), `recent_traces`, `metrics` ...";
     Check = "check", "check", "The name of the health check (1000 names, then `_other`).";
     Severity = "severity", "severity", "The severity named in the alert rule.";
     Action = "action", "action", "The alert plugin that was asked to notify.";

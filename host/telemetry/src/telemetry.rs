@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use prometheus::TextEncoder;
@@ -26,6 +26,7 @@ use crate::logs::Logs;
 use crate::names::Label;
 use crate::plugin_handles::PluginHandles;
 use crate::plugin_metrics::PluginMetrics;
+use crate::push::PushConfigError;
 use crate::refusals::Refusals;
 use crate::server::ServerMetrics;
 use crate::sink::Rotation;
@@ -75,6 +76,9 @@ pub enum TelemetryError {
         /// What the system says.
         source: io::Error,
     },
+    /// The exporter of traces cannot be set up.
+    #[error("traces: {0}")]
+    Traces(PushConfigError),
 }
 
 /// All telemetry of one gateway.
@@ -113,7 +117,7 @@ impl Telemetry {
             config_reloads: CounterByWord::new(|result| core.families.config_reloads.with(&[result])),
             severities: BoundedNames::new(MOST_SEVERITIES),
             client_infos: BoundedNames::new(MOST_CLIENT_INFOS),
-            traces: Traces::new(&config.traces, &core.families),
+            traces: Traces::start(&config.traces, &core.families).map_err(TelemetryError::Traces)?,
             store: Arc::new(Store::new(core.clone())),
             core,
         };
@@ -201,6 +205,16 @@ impl Telemetry {
     /// Writes out the lines of both logs queued so far; blocks at most for `deadline`.
     pub fn flush(&self, deadline: Duration) {
         self.logs.flush(deadline);
+    }
+
+    /// Writes and exports what is queued, for the last time: what comes later may be lost. Blocks at most for `deadline`, needs nothing
+    /// from the caller's runtime, and tells whether all traces got out. A collector that runs on the caller's own thread cannot
+    /// answer meanwhile.
+    pub fn shutdown(&self, deadline: Duration) -> bool {
+        let until = Instant::now() + deadline;
+        // First what needs nobody else.
+        self.flush(deadline);
+        self.traces.shutdown(until)
     }
 
     pub(crate) fn families(&self) -> &Families {

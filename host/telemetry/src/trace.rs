@@ -4,6 +4,7 @@ mod attribute;
 mod config;
 mod context;
 mod conventions;
+mod export;
 mod ids;
 mod policy;
 mod random;

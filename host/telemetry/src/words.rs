@@ -104,14 +104,22 @@ words! {
 
     /// Why telemetry did not get to a collector.
     PushLoss {
-        /// The queue was full, because the collector is slow or away.
+        /// The queue was full: it comes faster than it can be exported, or nothing gets out.
         QueueFull = "queue_full",
-        /// The collector could not be reached, or put off, for too long.
+        /// There was no connection for too long.
         Unreachable = "unreachable",
-        /// The collector, or what stands at its address, will not have it.
+        /// There was no answer in time for too long.
+        Timeout = "timeout",
+        /// The collector was busy for too long.
+        Busy = "busy",
+        /// The collector refused it.
         Refused = "refused",
-        /// The collector took the rest.
+        /// What answered was no collector.
+        NotACollector = "not_a_collector",
+        /// The collector took the rest of the batch; of traces it is spans that are counted here.
         Rejected = "rejected",
+        /// The gateway ended first.
+        Shutdown = "shutdown",
     }
 
     /// What was wrong with trace context from outside, so that it was left out.
@@ -192,8 +200,12 @@ impl<W: Word> CounterByWord<W> {
         self.counters[word.number()].inc();
     }
 
-    pub fn count_many(&self, word: W, many: u64) {
-        self.counters[word.number()].inc_by(many);
+    pub fn count_many(&self, word: W, count: u64) {
+        self.counters[word.number()].inc_by(count);
+    }
+
+    pub fn get(&self, word: W) -> u64 {
+        self.counters[word.number()].get()
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::client::{Client, Transport};
 use super::config::PushConfig;
-use super::error::{Failure, PushConfigError};
+use super::error::{DeliveryError, PushConfigError};
 use super::haste::Haste;
+use super::pusher::{Pusher, Transport};
 use crate::words::{CounterByWord, PushLoss};
 
 /// Between the first two tries; then twice as long each time ...
@@ -27,7 +27,7 @@ pub(crate) struct Payload {
 
 /// The way of one signal to its collector.
 pub(crate) struct Courier {
-    client: Client,
+    pusher: Pusher,
     signal: &'static str,
     endpoint: String,
     losses: CounterByWord<PushLoss>,
@@ -43,8 +43,8 @@ impl Courier {
         signal: &'static str,
         losses: CounterByWord<PushLoss>,
     ) -> Result<Self, PushConfigError> {
-        let client = Client::new(config, transport)?;
-        Ok(Self { client, signal, endpoint: config.endpoint.clone(), losses, trouble: None })
+        let pusher = Pusher::new(config, transport)?;
+        Ok(Self { endpoint: pusher.endpoint(), pusher, signal, losses, trouble: None })
     }
 
     /// Delivers a body, or gives it up after a minute, or when somebody waits no longer for it.
@@ -53,7 +53,7 @@ impl Courier {
         let end = || haste.until().map_or(patience, |until| until.min(patience));
         let mut pause = FIRST_PAUSE;
         loop {
-            let failure = match tokio::time::timeout_at(end(), self.client.send(&payload.body)).await {
+            let failure = match tokio::time::timeout_at(end(), self.pusher.push(payload.body.clone())).await {
                 Ok(Ok(accepted)) => {
                     self.note_delivery();
                     if accepted.rejected > 0 || !accepted.said.is_empty() {
@@ -62,20 +62,15 @@ impl Courier {
                     return;
                 }
                 Ok(Err(failure)) => failure,
-                Err(_) => Failure::passing("no answer in time"),
+                Err(_) => DeliveryError::TimedOut,
             };
             self.say(&failure);
-            match failure {
-                Failure::Final { .. } => return self.lose(PushLoss::Refused, payload.items),
-                Failure::Passing { after, .. } => {
-                    let next = Instant::now() + after.unwrap_or(pause).min(LONGEST_PAUSE);
-                    if next >= end() {
-                        return self.lose(PushLoss::Unreachable, payload.items);
-                    }
-                    haste.pause(next + jitter(pause)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+            let next = Instant::now() + failure.retry_after().unwrap_or(pause).min(LONGEST_PAUSE);
+            if !failure.is_passing() || next >= end() {
+                return self.lose(failure.loss(), payload.items);
             }
+            haste.pause(next + jitter(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -84,10 +79,10 @@ impl Courier {
         self.trouble = self.trouble.map(|lost| lost.saturating_add(items));
     }
 
-    fn say(&mut self, failure: &Failure) {
+    fn say(&mut self, failure: &DeliveryError) {
         if self.trouble.is_none() {
-            let (signal, endpoint, why) = (self.signal, &self.endpoint, failure.why());
-            tracing::warn!(signal, endpoint, why, "telemetry cannot be pushed; it is tried on, and what is lost is counted");
+            let (signal, endpoint) = (self.signal, &self.endpoint);
+            tracing::warn!(signal, endpoint, why = %failure, "telemetry cannot be pushed; it is tried on, and what is lost is counted");
             self.trouble = Some(0);
         }
     }

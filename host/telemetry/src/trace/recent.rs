@@ -155,3 +155,6 @@ impl RecentTraces {
         records
     }
 }
+
+#[cfg(test)]
+mod tests;

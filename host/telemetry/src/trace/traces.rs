@@ -1,13 +1,16 @@
 //! The traces of one gateway: the policy, the recent ones, and the way out.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::config::TracesConfig;
+use super::export::{self, TraceOutbox};
 use super::ids::TraceId;
-use super::policy::TracePolicy;
+use super::policy::{TraceInterest, TracePolicy};
 use super::recent::{RecentTraces, TraceFilter, TraceSummary};
 use super::record::TraceRecord;
 use crate::families::Families;
+use crate::push::{ExportCounts, Patience, PushConfigError};
 use crate::telemetry::Telemetry;
 use crate::words::{CounterByWord, InvalidTraceContext};
 
@@ -15,25 +18,44 @@ use crate::words::{CounterByWord, InvalidTraceContext};
 pub(crate) struct Traces {
     policy: TracePolicy,
     recent: RecentTraces,
+    outbox: Option<TraceOutbox>,
     invalid: CounterByWord<InvalidTraceContext>,
 }
 
 impl Traces {
-    pub fn new(config: &TracesConfig, families: &Families) -> Self {
-        Self {
+    /// Starts the exporter, if there is one.
+    pub fn start(config: &TracesConfig, families: &Families) -> Result<Self, PushConfigError> {
+        let counts = ExportCounts::new("traces", families);
+        Ok(Self {
             policy: TracePolicy::new(config),
             recent: RecentTraces::new(config.recent, families.telemetry_dropped.with(&["recent_traces", "too_large"])),
+            outbox: export::start(config, Patience::default(), counts)?,
             invalid: CounterByWord::new(|reason| families.trace_context_invalid.with(&[reason])),
-        }
+        })
     }
 
     pub fn finished(&self, record: TraceRecord) {
         let record = Arc::new(record);
+        if let Some(outbox) = &self.outbox
+            && self.policy.exports(record.interest())
+        {
+            outbox.offer(record.clone(), record.bytes());
+        }
         self.recent.add(record);
     }
 
     pub fn context_invalid(&self, reason: InvalidTraceContext) {
         self.invalid.count(reason);
+    }
+
+    /// Exports what is queued; tells whether all of it got out.
+    pub fn flush(&self, until: Instant) -> bool {
+        self.outbox.as_ref().is_none_or(|outbox| outbox.flush(until))
+    }
+
+    /// As [`Self::flush`], and the last time.
+    pub fn shutdown(&self, until: Instant) -> bool {
+        self.outbox.as_ref().is_none_or(|outbox| outbox.shutdown(until))
     }
 }
 
@@ -52,5 +74,18 @@ impl Telemetry {
     /// none is kept.
     pub fn recent_trace(&self, trace_id: &TraceId) -> Vec<Arc<TraceRecord>> {
         self.traces.recent.of_trace(trace_id)
+    }
+
+    /// Exports the traces queued so far: one attempt for each batch. Blocks at most for `deadline`, needs nothing from the
+    /// caller's runtime, and tells whether everything got out.
+    pub fn flush_traces(&self, deadline: Duration) -> bool {
+        self.traces.flush(Instant::now() + deadline)
+    }
+}
+
+impl TraceRecord {
+    /// What speaks for keeping it.
+    const fn interest(&self) -> TraceInterest {
+        TraceInterest { head_sampled: self.head_sampled, forced: self.is_forced, error: self.is_error, slow: self.is_slow }
     }
 }

@@ -1,0 +1,135 @@
+//! Traces as OTLP: <https://opentelemetry.io/docs/specs/otlp/>.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span, status};
+use opentelemetry_semantic_conventions::{SCHEMA_URL, resource};
+use prost::Message;
+
+use super::Encoder;
+use crate::push::Transport;
+use crate::trace::attribute::{Attribute, AttributeValue};
+use crate::trace::config::TracesConfig;
+use crate::trace::record::{SpanKind, SpanRecord, SpanStatus, TraceRecord};
+
+pub(super) const HTTP: Transport = Transport::OtlpHttp { usual_path: "/v1/traces" };
+pub(super) const GRPC: Transport = Transport::OtlpGrpc { method: "/opentelemetry.proto.collector.trace.v1.TraceService/Export" };
+
+/// Says in a span's flags that it is known whether the parent is remote ...
+const HAS_IS_REMOTE: u32 = 0x100;
+/// ... and that it is.
+const IS_REMOTE: u32 = 0x200;
+/// The W3C flag that stands in the lowest byte.
+const SAMPLED: u32 = 1;
+
+/// Says who we are once a batch.
+pub(super) struct OtlpEncoder {
+    resource: Resource,
+    scope: InstrumentationScope,
+}
+
+impl OtlpEncoder {
+    pub fn new(config: &TracesConfig) -> Self {
+        let text = |key: &str, value: &str| key_value(key, Value::StringValue(value.to_owned()));
+        let mut attributes = vec![
+            text(resource::SERVICE_NAME, &config.service_name),
+            text(resource::SERVICE_VERSION, &config.service_version),
+            text(resource::TELEMETRY_SDK_NAME, "watchgate"),
+            text(resource::TELEMETRY_SDK_LANGUAGE, "rust"),
+            text(resource::TELEMETRY_SDK_VERSION, env!("CARGO_PKG_VERSION")),
+        ];
+        for (name, value) in &config.resource {
+            // What the operator says replaces what we would say; a key stands once.
+            attributes.retain(|known| known.key != *name);
+            attributes.push(text(name, value));
+        }
+        let scope =
+            InstrumentationScope { name: "watchgate".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), ..Default::default() };
+        Self { resource: Resource { attributes, ..Default::default() }, scope }
+    }
+
+    fn request(&self, batch: &[Arc<TraceRecord>]) -> ExportTraceServiceRequest {
+        let spans = batch.iter().flat_map(|record| record.spans.iter().map(|span| encode_span(record, span))).collect();
+        let scope_spans = ScopeSpans { scope: Some(self.scope.clone()), spans, schema_url: SCHEMA_URL.to_owned() };
+        let resource_spans =
+            ResourceSpans { resource: Some(self.resource.clone()), scope_spans: vec![scope_spans], schema_url: SCHEMA_URL.to_owned() };
+        ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
+    }
+}
+
+impl Encoder for OtlpEncoder {
+    fn encode(&self, batch: &[Arc<TraceRecord>]) -> Vec<u8> {
+        self.request(batch).encode_to_vec()
+    }
+}
+
+fn encode_span(record: &TraceRecord, span: &SpanRecord) -> Span {
+    let (sampled, remote) =
+        (if record.head_sampled || record.is_forced { SAMPLED } else { 0 }, if span.parent_is_remote { IS_REMOTE } else { 0 });
+    Span {
+        trace_id: record.trace_id.as_bytes().to_vec(),
+        span_id: span.span_id.as_bytes().to_vec(),
+        trace_state: record.tracestate.as_deref().unwrap_or_default().to_owned(),
+        parent_span_id: span.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
+        flags: sampled | HAS_IS_REMOTE | remote,
+        name: span.name.clone().into_owned(),
+        kind: match span.kind {
+            SpanKind::Server => span::SpanKind::Server,
+            SpanKind::Client => span::SpanKind::Client,
+            SpanKind::Internal => span::SpanKind::Internal,
+        }
+        .into(),
+        start_time_unix_nano: nanoseconds(span.started),
+        end_time_unix_nano: nanoseconds(span.ended()),
+        attributes: span.attributes.iter().map(encode_attribute).collect(),
+        events: span
+            .events
+            .iter()
+            .map(|event| Event {
+                time_unix_nano: nanoseconds(event.at),
+                name: event.name.as_str().to_owned(),
+                attributes: event.attributes.iter().map(encode_attribute).collect(),
+                dropped_attributes_count: 0,
+            })
+            .collect(),
+        links: span
+            .links
+            .iter()
+            .map(|(trace_id, span_id)| Link {
+                trace_id: trace_id.as_bytes().to_vec(),
+                span_id: span_id.as_bytes().to_vec(),
+                ..Default::default()
+            })
+            .collect(),
+        status: match &span.status {
+            SpanStatus::Unset => None,
+            SpanStatus::Error(message) => Some(Status { message: message.clone().into_owned(), code: status::StatusCode::Error.into() }),
+        },
+        ..Default::default()
+    }
+}
+
+fn encode_attribute((attribute, value): &(Attribute, AttributeValue)) -> KeyValue {
+    let value = match value {
+        AttributeValue::Str(text) => Value::StringValue(text.clone().into_owned()),
+        AttributeValue::Int(number) => Value::IntValue(*number),
+        AttributeValue::Bool(yes) => Value::BoolValue(*yes),
+        AttributeValue::Float(number) => Value::DoubleValue(*number),
+    };
+    key_value(attribute.as_str(), value)
+}
+
+fn key_value(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
+}
+
+/// Since the Unix epoch; 0 before it.
+fn nanoseconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
