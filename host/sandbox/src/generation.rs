@@ -148,9 +148,9 @@ impl Generation {
         let Some(instance) = slot.instance.as_mut() else {
             return Err(HookFailure::new(FailureReason::Start, "the slot has no instance"));
         };
-        let cpu = limits.cpu_of(kind, loan.bytes());
+        let (cpu, is_telemetry) = (limits.cpu_of(kind, loan.bytes()), loan.is_telemetry());
         let result = instance.run(&self.code, ask, loan, cpu, wall).await;
-        self.count(&result);
+        self.count(&result, is_telemetry);
         self.finish(slot, result.is_ok());
         result
     }
@@ -175,7 +175,7 @@ impl Generation {
             None => self.fresh(wall).await?,
         };
         let result = instance.run(&self.code, ask, loan, cpu, wall).await;
-        self.count(&result);
+        self.count(&result, false);
         if result.is_ok() && instance.is_fit(u32::MAX) {
             *place = Some(instance);
         }
@@ -203,7 +203,8 @@ impl Generation {
     }
 
     /// Counts interrupts in a row and instances lost.
-    fn count<T>(&self, result: &Result<T, HookFailure>) {
+    /// Counts interrupts in a row. A denied message is followed by a call about what telemetry says of it: that one going well does not end the row.
+    fn count<T>(&self, result: &Result<T, HookFailure>, is_telemetry: bool) {
         match result {
             Err(failure) if failure.reason == FailureReason::CpuTimeout => {
                 let interrupts = self.interrupts.fetch_add(1, Ordering::Relaxed) + 1;
@@ -212,7 +213,7 @@ impl Generation {
                     self.plugin.handles.state(watchgate_hooks::PluginState::Quarantined.as_str());
                 }
             }
-            _ if self.interrupts.load(Ordering::Relaxed) == 0 => {}
+            _ if is_telemetry || self.interrupts.load(Ordering::Relaxed) == 0 => {}
             _ if !self.is_quarantined() => self.interrupts.store(0, Ordering::Relaxed),
             _ => {}
         }

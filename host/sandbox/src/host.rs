@@ -8,7 +8,7 @@ mod metrics;
 mod operation;
 mod setup;
 
-use watchgate_hooks::{Alert, EditDraft, Message, Operation};
+use watchgate_hooks::{Alert, EditDraft, Message, Operation, Surface};
 
 pub(crate) use metrics::DeclaredMetric;
 pub use metrics::{CounterHandle, GaugeHandle, HistogramHandle};
@@ -33,6 +33,11 @@ pub(crate) enum Loan {
 }
 
 impl Loan {
+    /// Whether it is text about to leave as telemetry.
+    pub(crate) fn is_telemetry(&self) -> bool {
+        matches!(self, Self::Message { message, .. } if message.surface == Surface::Telemetry)
+    }
+
     /// Bytes of the message that is lent.
     pub(crate) fn bytes(&self) -> usize {
         match self {
