@@ -40,7 +40,7 @@ pub fn test(arguments: &TestArguments) -> Result<()> {
     let mut tests = release_tests();
     tests.arg("--no-fail-fast");
     if arguments.no_peers {
-        tests.args(["--", "--skip", "peers::"]);
+        tests.args(["--", "--skip", "peers::", "--skip", "conformance::", "--skip", "http_sse::"]);
     }
     run(&mut tests).and(small)
 }

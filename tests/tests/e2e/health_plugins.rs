@@ -133,7 +133,7 @@ fn a_server_that_goes_and_comes_back_is_noticed() {
         }
     });
     let config = format!("[servers.s]\nurl = \"{}\"\n[health]\nprobe_interval = \"100ms\"\n", upstream.url());
-    let mut gateway = Gateway::start(&[], GatewayOptions::config(&config));
+    let gateway = Gateway::start(&[], GatewayOptions::config(&config));
     for (is_well, status) in [(true, "ok"), (false, "failing"), (true, "ok")] {
         *well.lock().unwrap() = is_well;
         wait_for_check(&gateway, "upstream", "s", status);
