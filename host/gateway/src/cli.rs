@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::operator::{HealthArguments, LogsArguments, MetricsArguments, TraceArguments};
+
 /// An observability gateway in front of MCP servers, with WebAssembly plugins.
 #[derive(Debug, Parser)]
 #[command(name = "watchgate", version, about, max_term_width = 100)]
@@ -13,10 +15,19 @@ struct Cli {
     command: Command,
 }
 
+/// What is to be done.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Runs the gateway until SIGTERM or SIGINT.
     Run(RunArguments),
+    /// Draws a trace of a running gateway, or lists the recent ones.
+    Trace(TraceArguments),
+    /// Prints the logs of a running gateway.
+    Logs(LogsArguments),
+    /// Prints the metrics of a running gateway, or holds them against a threshold.
+    Metrics(MetricsArguments),
+    /// Tells how a running gateway stands. Exits with 1 when it fails.
+    Health(HealthArguments),
 }
 
 /// What `watchgate run` was told.
@@ -55,7 +66,6 @@ pub struct RunArguments {
 ///
 /// # Errors
 /// clap's own, which also stand for `--help` and `--version`.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<RunArguments, clap::Error> {
-    let Command::Run(arguments) = Cli::try_parse_from(arguments)?.command;
-    Ok(arguments)
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    Ok(Cli::try_parse_from(arguments)?.command)
 }

@@ -1,4 +1,4 @@
-//! The binary `watchgate`: command line and file -> settings -> rooms -> serve -> drain.
+//! The binary `watchgate`: command line and file -> settings -> rooms -> serve -> drain; and the commands that ask a running one.
 
 mod changes;
 mod cli;
@@ -9,6 +9,7 @@ mod effective;
 mod file;
 mod guard_defaults;
 mod listeners;
+mod operator;
 mod reload;
 mod rooms;
 mod run;
@@ -18,6 +19,8 @@ mod signals;
 
 use std::process::ExitCode;
 
+use cli::{Command, RunArguments};
+
 /// jemalloc keeps memory flat over thousands of plugin generations, where glibc's arenas fragment.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -26,14 +29,21 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let arguments = match cli::parse(std::env::args_os()) {
-        Ok(arguments) => arguments,
+    match cli::parse(std::env::args_os()) {
+        Ok(Command::Run(arguments)) => serve(arguments),
+        Ok(Command::Trace(arguments)) => operator::trace(&arguments),
+        Ok(Command::Logs(arguments)) => operator::logs(&arguments),
+        Ok(Command::Metrics(arguments)) => operator::metrics(&arguments),
+        Ok(Command::Health(arguments)) => operator::health(&arguments),
         Err(error) => {
             // To stdout with success for `--help` and `--version`; a closed pipe there is nobody's problem.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
         }
-    };
+    }
+}
+
+fn serve(arguments: RunArguments) -> ExitCode {
     let settings = match settings::load(&arguments).settings {
         Ok(settings) => settings,
         Err(complaints) => {
