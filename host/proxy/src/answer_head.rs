@@ -90,6 +90,7 @@ pub(crate) fn take(
     if let Some(session) = of_server.as_ref().filter(|_| server.tags_sessions()) {
         parts.headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), tag(session, lease.endpoint.tag));
     }
+    exchange.write_ids(&mut parts.headers);
     exchange.note_session(&parts.headers);
     if let Some(session) = exchange.session {
         server.note_session(session, &asked.method, parts.status);

@@ -36,6 +36,8 @@ pub struct Propagation {
     pub headers: bool,
     /// What becomes of `params._meta.traceparent` of a request; `None` leaves it as it is.
     pub meta: Option<MetaTrace>,
+    /// Whether a request without `X-Request-ID` gets one, and every answer tells it.
+    pub request_ids: bool,
 }
 
 /// One address that takes client traffic.

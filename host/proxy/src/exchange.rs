@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use watchgate_hooks::PolicyCall;
 use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, RequestId, header as mcp_header};
-use watchgate_telemetry::{ErrorType, HttpMethod, InFlightGuard, NameKind};
+use watchgate_telemetry::{ErrorType, HttpMethod, InFlightGuard, NameKind, TraceId};
 
 use crate::endpoint::Endpoint;
 use crate::error_id::ErrorId;
@@ -53,6 +53,8 @@ pub(crate) struct Exchange {
     attempts: u32,
     places: Places,
     request_id: Option<Box<str>>,
+    /// Whether the answer has it, too.
+    tells_request_id: bool,
     line: LineFacts,
     /// Where somebody has a use for traces.
     pub(crate) trace: Option<Box<TraceNotes>>,
@@ -66,9 +68,15 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Begins: the request's head has been read.
-    pub(crate) fn begin(shared: &Arc<Shared>, server: &Arc<Server>, request: &http::request::Parts, client: SocketAddr) -> Box<Self> {
+    pub(crate) fn begin(
+        shared: &Arc<Shared>,
+        server: &Arc<Server>,
+        request: &http::request::Parts,
+        client: SocketAddr,
+        makes_request_id: bool,
+    ) -> Box<Self> {
         let method = http_method(&request.method);
-        let session = request.headers.get(mcp_header::MCP_SESSION_ID).map(http::HeaderValue::as_bytes);
+        let session = request.headers.get(mcp_header::MCP_SESSION_ID).map(HeaderValue::as_bytes);
         let key = session.map(|session| shared.session_key(server, session));
         Box::new(Self {
             shared: shared.clone(),
@@ -92,7 +100,9 @@ impl Exchange {
                 .get("x-request-id")
                 .and_then(|value| value.to_str().ok())
                 .filter(|id| id.len() <= 128)
-                .map(Into::into),
+                .map(Into::into)
+                .or_else(|| makes_request_id.then(|| TraceId::random().to_string().into())),
+            tells_request_id: makes_request_id,
             line: LineFacts::default(),
             trace: TraceNotes::begin(&shared.telemetry, &request.headers),
             worst: Outcome::Ok,
@@ -140,6 +150,23 @@ impl Exchange {
     /// The answer is an event stream.
     pub(crate) fn note_stream(&mut self) {
         self.is_stream = true;
+    }
+
+    /// What the server is told to call the exchange, where it is named.
+    pub(crate) fn request_id(&self) -> Option<HeaderValue> {
+        self.request_id.as_deref().filter(|_| self.tells_request_id).and_then(|id| HeaderValue::from_str(id).ok())
+    }
+
+    /// Writes what a client that asked for a trace, or any client where that is configured, is told to find the exchange by.
+    pub(crate) fn write_ids(&self, headers: &mut HeaderMap) {
+        if let Some(id) = self.request_id() {
+            headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
+        if let Some(trace) = self.trace.as_ref().filter(|trace| trace.is_forced)
+            && let Ok(id) = HeaderValue::from_str(&trace.trace_id.to_string())
+        {
+            headers.insert(HeaderName::from_static("x-trace-id"), id);
+        }
     }
 
     /// The name that the client's key or token is bound to.

@@ -50,7 +50,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let routed = route(plan.servers.iter().map(|server| (&server.config, &server.mounting)), requested_host(&parts), &parts.uri);
     let server = routed.as_ref().map_or(&shared.nowhere, |(index, _)| &plan.servers[*index]).clone();
     let client = client_ip(&plan.config.clients, caller.address.ip(), &parts.headers);
-    let mut exchange = Exchange::begin(&shared, &server, &parts, SocketAddr::new(client, caller.address.port()));
+    let mut exchange =
+        Exchange::begin(&shared, &server, &parts, SocketAddr::new(client, caller.address.port()), plan.config.propagation.request_ids);
     if let Err(turned_away) = admit(&shared, &plan, &mut exchange, &mut parts, &mut incoming).await {
         let mut response = fault_response(&mut exchange, turned_away.fault, None);
         if let Some(challenge) = turned_away.challenge {
@@ -256,6 +257,9 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     let asked = Asked::of(&ready);
     let propagation = ready.plan.config.propagation;
     let mut outgoing = ready.into_outgoing(server);
+    if let Some(id) = exchange.request_id() {
+        outgoing.headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
     if let Some(trace) = &exchange.trace {
         propagate(trace, propagation, &mut outgoing, exchange.operations.len() == 1);
     }
@@ -321,7 +325,8 @@ pub(crate) fn answer_fault(mut exchange: Box<Exchange>, fault: Fault, id: Option
 }
 
 /// Ends an exchange with a body that is here in full.
-pub(crate) fn finish_with(mut exchange: Box<Exchange>, response: Response<Body>) -> Response<Body> {
+pub(crate) fn finish_with(mut exchange: Box<Exchange>, mut response: Response<Body>) -> Response<Body> {
+    exchange.write_ids(response.headers_mut());
     exchange.status = response.status().as_u16();
     if let Body::Full(whole) = response.body() {
         exchange.response_bytes = whole.len() as u64;
