@@ -310,7 +310,7 @@ fn spawn(args: &[&str], options: &GatewayOptions, directory: &Path) -> Result<Pr
 }
 
 /// `WATCHGATE_BIN`, else the release build in the workspace's target folder.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     let path = match env::var_os("WATCHGATE_BIN") {
         Some(path) => PathBuf::from(path),
         None => target_dir().join("release").join("watchgate"),

@@ -9,6 +9,7 @@ pub mod http1;
 pub mod leak;
 pub mod metrics;
 pub mod observation;
+pub mod operator;
 pub mod peers;
 pub mod plugins;
 pub mod process;

@@ -16,6 +16,7 @@ mod health_plugins;
 mod hostile;
 mod http_sse;
 mod messages;
+mod observability;
 mod outcomes;
 mod peers;
 mod peers_guarded;

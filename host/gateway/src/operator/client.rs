@@ -112,7 +112,8 @@ impl AdminClient {
         if status.is_success() {
             return Ok(());
         }
-        let said = serde_json::from_slice::<Value>(body).ok();
+        // A traffic listener, taken for the admin one, answers with JSON-RPC errors.
+        let said = serde_json::from_slice::<Value>(body).ok().filter(|said| said.get("jsonrpc").is_none());
         let said = said.as_ref().and_then(|said| said["error"]["message"].as_str()).map(printable);
         Err(match (status, said) {
             (StatusCode::UNAUTHORIZED, _) => {

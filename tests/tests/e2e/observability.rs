@@ -1,0 +1,189 @@
+//! What operators see of a running gateway from the command line: traces, logs, metrics, health.
+
+use serde_json::{Value, json};
+use watchgate_tests::gateway::Exit;
+use watchgate_tests::http1::MCP_POST;
+use watchgate_tests::upstream::nobody;
+use watchgate_tests::{Gateway, GatewayOptions, Scripted, wait_until};
+
+use crate::messages::{answer, tool_call};
+
+fn upstream() -> Scripted {
+    Scripted::start(|exchange| {
+        let message: Value = serde_json::from_slice(&exchange.request.body)?;
+        if message["method"] != "tools/list" {
+            return answer(exchange);
+        }
+        let tools = json!({"tools": [{"name": "forecast", "inputSchema": {"type": "object"}}]});
+        exchange.json(200, json!({"jsonrpc": "2.0", "id": message["id"], "result": tools}).to_string())
+    })
+}
+
+fn gateway_before(upstream: &Scripted) -> Gateway {
+    let gateway =
+        Gateway::start(&["--upstream", &format!("weather={},gone=http://{}", upstream.url(), nobody())], GatewayOptions::default());
+    // A tool's name is known only once its server has listed it.
+    gateway.post("/weather/mcp", &json!({"jsonrpc": "2.0", "id": 0, "method": "tools/list"}));
+    gateway
+}
+
+/// Calls a tool and has it traced.
+fn call(gateway: &Gateway, server: &str, request_id: &str) {
+    let headers = [&MCP_POST[..], &[("X-Request-ID", request_id), ("X-Debug-Trace", "true")]].concat();
+    gateway.call("POST", &format!("/{server}/mcp"), &headers, tool_call(1, "forecast").to_string().as_bytes());
+}
+
+/// The summary of the only trace with this request id, once it is kept.
+fn trace_of(gateway: &Gateway, request_id: &str) -> Value {
+    let target = format!("/api/traces?request_id={request_id}");
+    wait_until("the trace is kept", || gateway.admin_get(&target).json().unwrap()["traces"].get(0).cloned())
+}
+
+#[track_caller]
+fn check(ended: &Exit, code: i32, stdout: &[&str], stderr: &str) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    for text in stdout {
+        assert!(ended.stdout.contains(text), "{text:?} is not in {}", ended.stdout);
+    }
+    match stderr {
+        "" => assert_eq!(ended.stderr, ""),
+        text => assert!(
+            ended.stderr.starts_with("watchgate: ") && ended.stderr.contains(text) && ended.stderr.lines().count() == 1,
+            "{ended:?}"
+        ),
+    }
+}
+
+#[test]
+fn a_call_is_found_by_its_request_id_and_drawn() {
+    let upstream = upstream();
+    let gateway = gateway_before(&upstream);
+    call(&gateway, "weather", "r-1");
+    call(&gateway, "gone", "r-2");
+    let trace = trace_of(&gateway, "r-1");
+    let id = trace["trace_id"].as_str().unwrap();
+    assert_eq!((&trace["server"], &trace["outcome"], &trace["tool"]), (&"weather".into(), &"ok".into(), &"forecast".into()));
+
+    check(&gateway.ask(&["trace", "--request-id", "r-1"]), 0, &["DURATION", "tools/call forecast", id], "");
+    let drawn = gateway.ask(&["trace", id]);
+    check(
+        &drawn,
+        0,
+        &[&format!("trace {id}"), "weather  ok", "request r-1", "SERVER    tools/call forecast", "CLIENT      tools/call", "█"],
+        "",
+    );
+    check(&gateway.ask(&["trace", id, "--attributes"]), 0, &["mcp.method.name = tools/call", "watchgate.request_id = r-1"], "");
+    let json = gateway.ask(&["trace", id, "--json"]);
+    let told: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(told["exchanges"][0]["spans"][0]["name"], "tools/call forecast");
+
+    let failed = trace_of(&gateway, "r-2");
+    let errors = gateway.ask(&["trace", "--errors"]);
+    check(&errors, 0, &[failed["trace_id"].as_str().unwrap(), "unreachable"], "");
+    assert!(!errors.stdout.contains(id), "{errors:?}");
+    check(&gateway.ask(&["trace", failed["trace_id"].as_str().unwrap()]), 0, &["gone  unreachable", "! "], "");
+    check(&gateway.ask(&["trace", "--server", "weather", "--tool", "forecast", "--slow", "1h"]), 1, &[], "no recent trace");
+    check(&gateway.ask(&["trace", "00000000000000000000000000000001"]), 1, &[], "no trace 00000000000000000000000000000001");
+    check(&gateway.ask(&["trace", "--slow", "soon"]), 64, &[], "min_duration");
+}
+
+#[test]
+fn logs_are_filtered_and_followed() {
+    let upstream = upstream();
+    let gateway = gateway_before(&upstream);
+    call(&gateway, "weather", "r-before");
+    wait_until("the line is remembered", || {
+        gateway.ask(&["logs", "--server", "weather"]).stdout.contains("request_id=r-before").then_some(())
+    });
+    let following = gateway.keep_asking(&["logs", "--follow", "--server", "weather", "--target", "access"]);
+    let says = |text: &str| {
+        wait_until(&format!("{text} is followed"), || following.process.stdout().contains(text).then_some(()));
+    };
+    says("request_id=r-before");
+    call(&gateway, "gone", "r-elsewhere");
+    call(&gateway, "weather", "r-after");
+    says("request_id=r-after");
+    assert!(!following.process.stdout().contains("r-elsewhere"), "{}", following.process.stdout());
+    let json = gateway.ask(&["logs", "--server", "gone", "--target", "access", "--level", "error", "--json"]);
+    let line: Value = serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&line["request_id"], &line["outcome"]), (&"r-elsewhere".into(), &"unreachable".into()));
+    check(&gateway.ask(&["logs", "--level", "loud"]), 64, &[], "`level` must be");
+}
+
+#[test]
+fn metrics_are_shown_and_held_against_thresholds() {
+    let upstream = upstream();
+    let gateway = gateway_before(&upstream);
+    for id in 0..3 {
+        call(&gateway, "weather", &format!("r-{id}"));
+    }
+    let calls = "watchgate_mcp_tool_calls_total{server=\"weather\"}";
+    wait_until("the calls are counted", || {
+        (gateway.metrics().metric("watchgate_mcp_tool_calls_total", &[("server", "weather")]) == 3.0).then_some(())
+    });
+    let shown = gateway.ask(&["metrics", "--filter", "tool_calls_total.*weather"]);
+    check(&shown, 0, &["METRIC", "watchgate_mcp_tool_calls_total", "tool=\"forecast\""], "");
+    assert!(!shown.stdout.contains("watchgate_build_info"), "{shown:?}");
+    check(&gateway.ask(&["metrics", "--threshold", &format!("{calls} > 3")]), 0, &["not over"], "");
+    check(&gateway.ask(&["metrics", "--threshold", &format!("{calls} >= 3")]), 1, &[], "over the threshold");
+    check(&gateway.ask(&["metrics", "--threshold", "p99(watchgate_overhead_seconds{server=\"weather\"}) > 1h"]), 0, &["not over"], "");
+    check(&gateway.ask(&["metrics", "--threshold", "watchgate_typo > 3"]), 1, &[], "no metric is called watchgate_typo");
+    check(&gateway.ask(&["metrics", "--threshold", &format!("rate({calls}) > 1")]), 64, &[], "--window");
+    let windowed =
+        gateway.ask(&["metrics", "--json", "--window", "10ms", "--filter", "tool_calls", "--threshold", &format!("increase({calls}) > 0")]);
+    check(&windowed, 0, &["\"over\":false", "\"change\":0.0"], "observing");
+    let mut watching =
+        gateway.keep_asking(&["metrics", "--watch", "--interval", "20ms", "--json", "--threshold", &format!("increase({calls}) > 0")]);
+    wait_until("it is watched", || watching.process.stdout().contains("\"over\":false").then_some(()));
+    call(&gateway, "weather", "r-last");
+    let ended = watching.process.wait(watchgate_tests::DEADLINE).unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert!(watching.process.stdout().lines().last().unwrap().contains("\"over\":true"));
+}
+
+#[test]
+fn health_has_an_exit_code_and_a_token_is_asked_for() {
+    let upstream = upstream();
+    let options =
+        || GatewayOptions { environment: vec![("WATCHGATE_ADMIN_TOKEN".to_owned(), "t0ken".to_owned())], ..GatewayOptions::default() };
+    let url = format!("weather={}", upstream.url());
+    let gateway = Gateway::start(&["--upstream", &url], options());
+    let health = gateway.ask(&["health"]);
+    check(&health, 0, &["ready, version", "upstream"], "");
+    check(&gateway.ask(&["metrics"]), 64, &[], "WATCHGATE_ADMIN_TOKEN");
+    check(&gateway.ask_as(Some("wrong"), &["trace"]), 64, &[], "refuses the token");
+    check(&gateway.ask_as(Some("t0ken"), &["metrics"]), 0, &["watchgate_build_info"], "");
+    let missing = Gateway::start(&["--upstream", &url, "--require", "pii"], GatewayOptions::default());
+    check(&missing.ask(&["health"]), 1, &["failing", "pii"], "is failing");
+}
+
+#[test]
+fn where_nobody_listens_the_address_and_the_remedy_are_said() {
+    let upstream = upstream();
+    let gateway = Gateway::before(&upstream.url());
+    let address = nobody().to_string();
+    for command in ["trace", "logs", "metrics", "health"] {
+        let ended = gateway.ask(&[command, "--admin", &address]);
+        check(&ended, 69, &[], &format!("no gateway at {address}: connection refused; start it with"));
+        check(&gateway.ask(&[command, "--admin", &format!("http://{}", gateway.traffic)]), 69, &[], "--admin");
+        check(&gateway.ask(&[command, "--admin", "https://127.0.0.1:1"]), 64, &[], "http, not https");
+    }
+}
+
+#[test]
+fn the_level_of_the_log_changes_while_it_runs() {
+    let upstream = upstream();
+    let gateway = gateway_before(&upstream);
+    let put = |body: &str| {
+        let mut connection = watchgate_tests::Connection::open(gateway.admin).unwrap();
+        connection.send(&watchgate_tests::http1::request("PUT", "/admin/log-level", &[], body.as_bytes())).unwrap();
+        connection.reply().unwrap()
+    };
+    let reply = put(r#"{"level":"debug","for":"1h"}"#);
+    assert_eq!((reply.status(), &reply.json().unwrap()["standing"]), (200, &"info".into()), "{}", reply.text());
+    assert_eq!(put(r#"{"level":"loud"}"#).status(), 400);
+    assert_eq!(gateway.admin_get("/admin/log-level").json().unwrap()["level"], "debug");
+    let reply = put(r#"{"level":"error","for":"1ms"}"#);
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+    wait_until("the level is back", || (gateway.admin_get("/admin/log-level").json().unwrap()["level"] == "info").then_some(()));
+}
