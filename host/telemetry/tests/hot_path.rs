@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use watchgate_telemetry::{
     AccessLine, AccessLogTarget, AuthResult, BreakerState, ConnectionRefusal, ConnectionRefused, EndpointMetrics, EndpointResult,
-    ErrorType, ExchangeFinished, GuardRefusal, GuardRefused, HttpMethod, Limit, NameKind, OperationFinished, Retry, ServerMetrics,
-    Telemetry, TelemetryConfig, UpstreamConnected,
+    ErrorType, ExchangeFinished, GuardRefusal, GuardRefused, HttpMethod, Limit, NameKind, OperationFinished, Retry, ServerMetrics, SpanId,
+    Telemetry, TelemetryConfig, TraceContext, TraceId, TraceInterest, UpstreamConnected,
 };
 
 struct Counting;
@@ -131,4 +131,29 @@ fn the_hot_path_does_not_allocate() {
     assert_eq!(allocations(|| one_guarded_exchange(&telemetry, &server, &endpoint, &other)), 0);
     telemetry.retire_server("s");
     assert_eq!(allocations(work), 0, "what goes on after its server is gone costs no more");
+}
+
+/// What tracing asks of an exchange that is not traced in the end.
+fn one_trace_context(telemetry: &Telemetry, traceparent: Option<&[u8]>) -> bool {
+    let (header, invalid) = TraceContext::read(traceparent, None, None);
+    let (context, link) = header.overridden_by(TraceContext::default());
+    let trace_id = context.parent.map_or_else(TraceId::random, |parent| parent.trace_id);
+    let policy = telemetry.tracing();
+    let head_sampled = policy.head_sampled(&trace_id, context.parent.as_ref());
+    let told = context.parent.map(|parent| parent.child(SpanId::random(), head_sampled).text());
+    let told = told.is_none_or(|text| text.as_str().len() == 55);
+    let interest = TraceInterest { slow: policy.is_slow(Duration::from_millis(1)), ..TraceInterest::default() };
+    invalid.is_empty() && link.is_none() && told && !policy.keeps(interest)
+}
+
+#[test]
+fn what_is_not_traced_costs_no_allocation() {
+    let telemetry = Telemetry::new(TelemetryConfig::default()).unwrap();
+    let work = || {
+        assert!(one_trace_context(&telemetry, None));
+        assert!(one_trace_context(&telemetry, Some(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")));
+        assert!(!one_trace_context(&telemetry, Some(b"nonsense")));
+    };
+    work();
+    assert_eq!(allocations(work), 0);
 }

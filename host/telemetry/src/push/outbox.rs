@@ -85,6 +85,8 @@ pub(super) struct Orders {
     pub end: bool,
 }
 
+/// An interval of nothing would keep a processor busy with looking at an empty queue.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 /// See [`Outbox::order`].
 const MARGIN: Duration = Duration::from_millis(20);
 /// How long the last attempt may take where nobody waits for it.
@@ -94,10 +96,11 @@ impl<T: Send + 'static> Outbox<T> {
     /// Starts the worker on a thread of its own with a runtime of its own: whatever the caller's runtime does, deliveries go on.
     pub fn start(
         signal: &'static str,
-        settings: OutboxSettings,
+        mut settings: OutboxSettings,
         counts: ExportCounts,
         destination: impl Destination<T> + Send + 'static,
     ) -> Result<Self, PushConfigError> {
+        settings.interval = settings.interval.max(SHORTEST_INTERVAL);
         let shared = Arc::new(Shared {
             queue: ArrayQueue::new(settings.queue.max(1)),
             queued_bytes: AtomicUsize::new(0),
