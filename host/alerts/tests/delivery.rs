@@ -89,8 +89,7 @@ fn down() -> Rule {
 impl Scene {
     /// The server is down from the start.
     fn begin(actions: &[(&'static str, &[Answer])]) -> Self {
-        let config =
-            TelemetryConfig { servers: vec!["weather".to_owned()], ..TelemetryConfig::default() };
+        let config = TelemetryConfig { servers: vec!["weather".to_owned()], ..TelemetryConfig::default() };
         let telemetry = Telemetry::new(config).unwrap();
         let (heard_by, heard) = mpsc::unbounded_channel();
         let begun = Instant::now();
