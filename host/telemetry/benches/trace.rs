@@ -89,10 +89,16 @@ fn main() {
     let parent: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     measure("read a traceparent", 1_000_000, || drop(black_box(TraceContext::read(Some(black_box(parent)), None, None))));
     measure("find no context", 1_000_000, || drop(black_box(TraceContext::read(black_box(None), None, None))));
-    measure("a trace id and two span ids", 1_000_000, || drop(black_box((TraceId::random(), SpanId::random(), SpanId::random()))));
+    measure("a trace id and two span ids", 1_000_000, || {
+        black_box((TraceId::random(), SpanId::random(), SpanId::random()));
+    });
     let context = TraceContext::read(Some(parent), None, None).0.parent.unwrap();
-    measure("write a traceparent", 1_000_000, || drop(black_box(black_box(context).child(SpanId::random(), true).text())));
-    measure("decide", 1_000_000, || drop(black_box(telemetry.tracing().head_sampled(black_box(&context.trace_id), None))));
+    measure("write a traceparent", 1_000_000, || {
+        black_box(black_box(context).child(SpanId::random(), true).text());
+    });
+    measure("decide", 1_000_000, || {
+        black_box(telemetry.tracing().head_sampled(black_box(&context.trace_id), None));
+    });
     measure("build a record of three spans", 200_000, || drop(black_box(record())));
     measure("build and keep it among the recent", 200_000, || telemetry.emit(TraceFinished(record())));
     for exporter in [Exporter::OtlpHttp, Exporter::Zipkin] {
