@@ -1,8 +1,9 @@
 //! How one configuration differs from another: what is applied, and what waits for the next start. Pure.
 
-use watchgate_telemetry::{BucketGroup, HistogramBuckets};
+use watchgate_telemetry::{BucketGroup, HistogramBuckets, TracesConfig};
 
 use crate::file::logs::LogSettings;
+use crate::file::traces::TraceSettings;
 use crate::settings::Settings;
 
 /// What is different in `new`, as operators know it: a table of the file, or `servers.NAME`.
@@ -16,6 +17,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<String> {
         ("auth", before.auth != after.auth),
         ("logs.level", old.logs.level != new.logs.level),
         ("health", health_of(old) != health_of(new)),
+        ("traces", before.propagation != after.propagation),
         ("alerts", old.alerts != new.alerts),
     ];
     let mut changed: Vec<String> = tables.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect();
@@ -47,7 +49,11 @@ fn start_only(old: &Settings, new: &Settings) -> Vec<(&'static str, bool)> {
         ("plugins.required", old.required != new.required),
         ("plugins.cache", old.cache != new.cache),
     ];
-    own.into_iter().chain(of_logs(&old.logs, &new.logs)).chain(of_buckets(&old.buckets, &new.buckets)).collect()
+    own.into_iter()
+        .chain(of_logs(&old.logs, &new.logs))
+        .chain(of_buckets(&old.buckets, &new.buckets))
+        .chain(of_traces(&old.traces, &new.traces))
+        .collect()
 }
 
 fn of_logs(old: &LogSettings, new: &LogSettings) -> [(&'static str, bool); 10] {
@@ -81,6 +87,35 @@ fn of_buckets(old: &HistogramBuckets, new: &HistogramBuckets) -> impl Iterator<I
     keys.into_iter().map(|(key, group)| (key, old.of(group) != new.of(group)))
 }
 
+fn of_traces(before: &TraceSettings, after: &TraceSettings) -> [(&'static str, bool); 21] {
+    let (old, new) = (&before.config, &after.config);
+    let client = |config: &TracesConfig| config.push.tls.client.clone().unzip();
+    let ((old_certificate, old_key), (new_certificate, new_key)) = (client(old), client(new));
+    [
+        ("traces.exporter", before.exporter.unwrap_or_default() != after.exporter.unwrap_or_default()),
+        ("traces.endpoint", old.push.endpoint != new.push.endpoint),
+        ("traces.headers", old.push.headers != new.push.headers),
+        ("traces.compression", old.push.compression != new.push.compression),
+        ("traces.timeout", old.push.timeout != new.push.timeout),
+        ("traces.queue", old.queue != new.queue),
+        ("traces.batch", old.batch != new.batch),
+        ("traces.interval", old.interval != new.interval),
+        ("traces.ratio", old.ratio != new.ratio),
+        ("traces.parent_based", old.parent_based != new.parent_based),
+        ("traces.export_errors", old.export_errors != new.export_errors),
+        ("traces.export_slow", old.export_slow != new.export_slow),
+        ("traces.slow", old.slow != new.slow),
+        ("traces.service_name", old.service_name != new.service_name),
+        ("traces.service_version", old.service_version != new.service_version),
+        ("traces.resource", old.resource != new.resource),
+        ("traces.recent_count", old.recent.count != new.recent.count),
+        ("traces.recent_bytes", old.recent.bytes != new.recent.bytes),
+        ("traces.tls.ca", old.push.tls.ca != new.push.tls.ca),
+        ("traces.tls.certificate", old_certificate != new_certificate),
+        ("traces.tls.key", old_key != new_key),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use watchgate_settings::SECTIONS;
@@ -109,6 +144,9 @@ mod tests {
         check(a, &format!("listen = \"127.0.0.1:1\"\n{a}"), &["listeners"], &[]);
         check(a, &format!("{a}[clients]\ntrusted_hops = 1\n[guard]\nhosts = [\"*\"]\n"), &["clients", "guard"], &[]);
         check(a, &format!("{a}[health]\nprobe_interval = \"1s\"\n[alerts]\nrepeat_interval = \"1h\"\n"), &["health", "alerts"], &[]);
+        check(a, &format!("{a}[traces]\nmeta = \"add\"\n"), &["traces"], &[]);
+        // `auto` follows the exporter that runs.
+        check(a, &format!("{a}[traces]\nexporter = \"console\"\n"), &[], &["traces.exporter"]);
         let start = "admin = \"127.0.0.1:1\"\n[plugins]\nrequired = [\"p\"]\ncache = \"off\"\n[logs]\nlevel = \"warn\"\nformat = \"json\"\naccess_log = \"off\"\nmax_size = \"1MiB\"\n[metrics.buckets]\nhttp = [1]\n";
         let waiting = [
             "admin",

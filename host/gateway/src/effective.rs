@@ -45,6 +45,24 @@ pub fn show_guard(document: &mut Value, guard: &GuardConfig) {
     document["guard"] = json!({ "hosts": shown(&guard.hosts), "origins": shown(&guard.origins) });
 }
 
+/// Shows values that the file does not say: table, key and value.
+pub fn show_all(document: &mut Value, shown: Vec<(&'static str, &'static str, Value)>) {
+    for (table, key, value) in shown {
+        let mut place = &mut *document;
+        for name in table.split('.') {
+            // Something else in its place is a mistake of the file, which is said elsewhere.
+            if !place.is_object() {
+                *place = json!({});
+            }
+            place = &mut place[name];
+        }
+        if !place.is_object() {
+            *place = json!({});
+        }
+        place[key] = value;
+    }
+}
+
 fn put_flags(document: &mut Map<String, Value>, arguments: &RunArguments) {
     let mut put = |table: Option<&str>, key: &str, value: Option<Value>| {
         let Some(value) = value else { return };

@@ -7,10 +7,12 @@ pub mod logs;
 mod metrics;
 mod part;
 pub mod proxy;
+pub mod push;
 mod resilience;
 mod rules;
-mod secret;
+pub mod secret;
 mod servers;
+pub mod traces;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +28,7 @@ use logs::LogSettings;
 use part::{FileReader, Part};
 use proxy::ProxySettings;
 use secret::Environment;
+use traces::TraceSettings;
 
 /// Larger than any configuration; a mistake, not settings.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -57,6 +60,8 @@ pub struct FileSettings {
     pub logs: LogSettings,
     /// `[metrics.buckets]`.
     pub buckets: HistogramBuckets,
+    /// `[traces]`.
+    pub traces: TraceSettings,
     /// `[health]`; the servers are filled in later.
     pub health: HealthConfig,
     /// `[alerts]`.
@@ -107,6 +112,7 @@ pub fn parse(text: &str, folder: &Path, environment: Environment<'_>) -> (FileSe
         alerts: rules::read(&mut reader, &top),
         logs: logs::read(&mut reader, &top),
         buckets: metrics::read_buckets(&mut reader, &top),
+        traces: traces::read(&mut reader, &top),
         ..FileSettings::default()
     };
     read_plugins(&mut reader, &top, &mut settings);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use watchgate_admin::{Admin, AdminError, AdminState};
 use watchgate_alerts::{Alerts, Moment};
 use watchgate_catalog::{Catalog, CatalogConfig};
@@ -25,8 +25,8 @@ use crate::settings::{Cache, Settings};
 
 /// Alerts that wait for delivery when the gateway ends get this long.
 const LAST_ALERTS: Duration = Duration::from_secs(5);
-/// Access lines that wait to be written get this long.
-const LAST_LINES: Duration = Duration::from_secs(2);
+/// Lines that wait to be written and traces that wait to be exported get this long.
+const LAST_TELEMETRY: Duration = Duration::from_secs(5);
 
 /// The rooms that run beside the proxy.
 pub struct Rooms {
@@ -107,7 +107,11 @@ impl Rooms {
             catalog.drain().await;
         }
         self.admin.await.context("the admin listener ended by a panic")??;
-        self.telemetry.flush(LAST_LINES);
+        // It waits on a thread where waiting holds up nobody.
+        let is_out = spawn_blocking(move || self.telemetry.shutdown(LAST_TELEMETRY)).await.context("telemetry ended by a panic")?;
+        if !is_out {
+            tracing::warn!("the last traces could not be exported");
+        }
         tracing::info!("ended");
         Ok(())
     }

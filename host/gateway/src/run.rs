@@ -38,7 +38,7 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
         log: Some(log.clone()),
         buckets: settings.buckets.clone(),
         servers: settings.health.servers.clone(),
-        ..TelemetryConfig::default()
+        traces: settings.traces.finished(),
     })?;
     let _watched = telemetry.watch_runtime(&Handle::current()).context("the runtime cannot be watched")?;
     // Bound before anything is built, so that a taken port is known at once; accepted from only when plugins have settled.

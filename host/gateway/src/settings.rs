@@ -1,12 +1,14 @@
 //! Flags, environment and file put together into what each room is told.
 
+mod otel;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use watchgate_admin::Secret;
 use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
-use watchgate_proxy::{ListenerConfig, Mount, Propagation, ProxyConfig, ServerConfig};
+use watchgate_proxy::{ListenerConfig, Mount, ProxyConfig, ServerConfig};
 use watchgate_telemetry::HistogramBuckets;
 
 use crate::cli::RunArguments;
@@ -14,9 +16,12 @@ use crate::complaint::Complaint;
 use crate::effective;
 use crate::file::listeners::cleartext;
 use crate::file::logs::{self, LogSettings};
+use crate::file::secret::Environment;
+use crate::file::traces::TraceSettings;
 use crate::file::{self, FileSettings};
 use crate::guard_defaults::{guard, is_loopback};
 use crate::server_url;
+use otel::OtelVariables;
 
 /// Values of `logs.format`.
 const FORMATS: [&str; 2] = ["pretty", "json"];
@@ -61,6 +66,8 @@ pub struct Settings {
     pub logs: LogSettings,
     /// Of histograms.
     pub buckets: HistogramBuckets,
+    /// Traces.
+    pub traces: TraceSettings,
     /// For health.
     pub health: HealthConfig,
     /// For alerts.
@@ -97,8 +104,10 @@ impl Settings {
             cache: started.cache.clone(),
             logs: LogSettings { level: self.logs.level.clone(), ..started.logs.clone() },
             buckets: started.buckets.clone(),
+            traces: self.traces.with_start_only_of(&started.traces),
             ..self
         };
+        settings.proxy.propagation = settings.traces.propagation();
         settings.proxy.expects_policies = started.proxy.expects_policies;
         effective::keep_started(&mut settings.document, &started.document);
         settings
@@ -107,10 +116,21 @@ impl Settings {
 
 /// Reads the file and puts everything together; starts nothing.
 pub fn load(arguments: &RunArguments) -> Loaded {
-    let (file, mut complaints) = arguments.config.as_deref().map(file::read).unwrap_or_default();
+    let (mut file, mut complaints) = arguments.config.as_deref().map(file::read).unwrap_or_default();
     let files = arguments.config.iter().chain(&file.files).cloned().collect();
-    let settings = assemble(arguments, file, &mut complaints);
+    let warnings = apply_otel(&|name| std::env::var(name).ok(), &mut file, &mut complaints);
+    let mut settings = assemble(arguments, file, &mut complaints);
+    settings.warnings.extend(warnings);
     Loaded { files, settings: if complaints.is_empty() { Ok(settings) } else { Err(complaints) } }
+}
+
+/// Puts the standard variables of OpenTelemetry on top of the file; what should be known of them.
+fn apply_otel(environment: Environment<'_>, file: &mut FileSettings, complaints: &mut Vec<Complaint>) -> Vec<String> {
+    let mut variables = OtelVariables::new(environment);
+    variables.apply(&mut file.traces);
+    complaints.append(&mut variables.complaints);
+    effective::show_all(&mut file.document, variables.shown);
+    variables.warnings
 }
 
 /// What flags and a file come to; only to be used when there was nothing to complain about.
@@ -135,7 +155,7 @@ fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<C
             limits: file.proxy.limits,
             clients: file.clients,
             auth: file.auth,
-            propagation: Propagation::default(),
+            propagation: file.traces.propagation(),
             expects_policies: plugins.is_some() || !required.is_empty(),
         },
         listeners,
@@ -144,6 +164,7 @@ fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<C
         cache: cache(file.cache),
         logs: with_flags(file.logs, arguments, complaints),
         buckets: file.buckets,
+        traces: file.traces,
         alerts: file.alerts,
         warnings: Vec::new(),
         document,

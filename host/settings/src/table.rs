@@ -32,6 +32,8 @@ pub const SECTIONS: &[Section] = &[
     telemetry::LOGS,
     telemetry::METRICS,
     telemetry::METRICS_BUCKETS,
+    telemetry::TRACES,
+    telemetry::TRACES_TLS,
     operators::HEALTH,
     operators::ALERTS,
     operators::ALERT_RULE,

@@ -38,6 +38,7 @@ fn bring(example: &str, folder: &Path) -> Vec<(String, String)> {
             fs::write(folder.join("jwks.json"), JWKS).unwrap();
             vec![("CI_MCP_KEY".to_owned(), "00112233445566778899".to_owned())]
         }
+        "otlp" => vec![("COLLECTOR_KEY".to_owned(), "00112233445566778899".to_owned())],
         _ => Vec::new(),
     }
 }

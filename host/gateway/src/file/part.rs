@@ -1,5 +1,6 @@
 //! One table of the file, read by the table of settings: what is not a key there is refused, and bounds are taken from there.
 
+use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use watchgate_catalog::manifest::{Complaint, Reader, Section as Place, values};
 use watchgate_settings::{Absent, Form, Key, Section};
 
-use super::secret::{self, Environment, SecretText};
+use super::secret::{self, Environment, Reference, SecretText};
 
 /// A table that is there.
 #[derive(Clone)]
@@ -237,6 +238,22 @@ impl<'a> FileReader<'a> {
         })
     }
 
+    /// Secrets by name.
+    pub fn secrets(&mut self, part: &Part<'_, '_>, key: &str) -> Option<Vec<(String, SecretText)>> {
+        let (folder, environment) = (self.folder, self.environment);
+        let about = |name: &str, problem: String| format!("holds \"{name}\", which {problem}");
+        let references: Vec<(String, Reference)> = self.read(part, key, |value| {
+            let table = value.as_table().ok_or_else(|| values::wanted("a table", value))?;
+            let entries = table.iter().map(|(name, value)| (name.get_ref().to_string(), secret::reference(value.get_ref(), folder)));
+            entries.map(|(name, found)| found.map_err(|problem| about(&name, problem)).map(|found| (name, found))).collect()
+        })?;
+        self.files.extend(references.iter().filter_map(|(_, reference)| reference.file().map(Path::to_owned)));
+        self.read(part, key, |_| {
+            let resolved = references.iter().map(|(name, reference)| (name, reference.resolve(environment)));
+            resolved.map(|(name, found)| found.map(|secret| (name.clone(), secret)).map_err(|problem| about(name, problem))).collect()
+        })
+    }
+
     /// A secret from the environment or a file.
     pub fn secret(&mut self, part: &Part<'_, '_>, key: &str) -> Option<SecretText> {
         let (folder, environment) = (self.folder, self.environment);
@@ -276,6 +293,15 @@ pub fn text(value: &DeValue<'_>) -> values::Parsed<String> {
 pub fn texts(value: &DeValue<'_>) -> values::Parsed<Vec<String>> {
     let list = value.as_array().ok_or_else(|| values::wanted("a list of texts", value))?;
     list.iter().map(|item| text(item.get_ref()).map_err(|_| values::wanted("a list of texts", item.get_ref()))).collect()
+}
+
+/// A table of texts.
+///
+/// # Errors
+/// A sentence that completes "KEY ...".
+pub fn labels(value: &DeValue<'_>) -> values::Parsed<BTreeMap<String, String>> {
+    let table = value.as_table().ok_or_else(|| values::wanted("a table of texts", value))?;
+    table.iter().map(|(name, value)| Ok((name.get_ref().to_string(), text(value.get_ref())?))).collect()
 }
 
 fn number(value: &DeValue<'_>) -> values::Parsed<f64> {

@@ -1,13 +1,10 @@
 //! `[alerts]` and `[[alerts.rule]]`.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use toml::de::DeValue;
 use watchgate_alerts::{AlertsConfig, AlertsConfigError, Operator, Rule, RuleKind};
-use watchgate_catalog::manifest::values;
 
-use super::part::{FileReader, Part, text};
+use super::part::{FileReader, Part, labels};
 
 /// Reads `[alerts]`.
 pub fn read(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> AlertsConfig {
@@ -28,16 +25,16 @@ fn read_rule(reader: &mut FileReader<'_>, part: &Part<'_, '_>) -> Option<Rule> {
         Some(window) => RuleKind::Rate { window },
         None => RuleKind::Value,
     };
-    let labels = reader.read(part, "labels", labels).unwrap_or_default();
+    let wanted = reader.read(part, "labels", labels).unwrap_or_default();
     let for_ = reader.duration(part, "for").unwrap_or_default();
     let severity = reader.text(part, "severity").unwrap_or_else(|| "warning".to_owned());
-    let extra_labels = reader.read(part, "extra_labels", self::labels).unwrap_or_default();
+    let extra_labels = reader.read(part, "extra_labels", labels).unwrap_or_default();
     let summary = reader.text(part, "summary").unwrap_or_default();
     let name = reader.text(part, "name");
     let metric = reader.text(part, "metric");
     let op = reader.one_of(part, "op").and_then(|op| Operator::parse(&op));
     let threshold = reader.number(part, "threshold");
-    Some(Rule { name: name?, metric: metric?, labels, kind, op: op?, threshold: threshold?, for_, severity, extra_labels, summary })
+    Some(Rule { name: name?, metric: metric?, labels: wanted, kind, op: op?, threshold: threshold?, for_, severity, extra_labels, summary })
 }
 
 /// What is wrong with rules that could be read, alone or together, at the place of each.
@@ -50,9 +47,4 @@ fn complain_together(reader: &mut FileReader<'_>, alerts: &AlertsConfig, part: &
         };
         reader.complain(place.unwrap_or_else(|| part.at("rule")), mistake.to_string());
     }
-}
-
-fn labels(value: &DeValue<'_>) -> values::Parsed<BTreeMap<String, String>> {
-    let table = value.as_table().ok_or_else(|| values::wanted("a table of texts", value))?;
-    table.iter().map(|(name, value)| Ok((name.get_ref().to_string(), text(value.get_ref())?))).collect()
 }

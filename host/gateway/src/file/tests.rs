@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use watchgate_proxy::{Forwarded, HostHeader, Mount, RateKey};
+use watchgate_mcp::trace_meta::MetaTrace;
+use watchgate_proxy::{Forwarded, HostHeader, Mount, Propagation, RateKey};
 use watchgate_settings::SECTIONS;
 use watchgate_telemetry::log::LogOutput;
-use watchgate_telemetry::{AccessField, BucketGroup, Rotation};
+use watchgate_telemetry::{AccessField, BucketGroup, Exporter, Rotation};
 
 use super::*;
 
@@ -218,6 +219,65 @@ http = [0.5, 2]
         "[metrics.buckets]\nhttp = []\nbytes = [2, 1]\nplugin = [nan]\noverhead = [\"1\"]\nhtp = 1\n",
         &[(2, "1 to 50"), (3, "above the one before"), (4, "finite"), (5, "list of numbers"), (6, "did you mean")],
     );
+}
+
+#[test]
+fn traces_and_what_servers_are_told_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["ca.pem", "c.pem", "k.pem"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    std::fs::write(folder.path().join("team"), "core\n").unwrap();
+    let environment = |name: &str| (name == "KEY").then(|| "s3cret".to_owned());
+    let text = r#"
+[traces]
+exporter = "otlp-grpc"
+endpoint = "https://collector:4317"
+headers = { x-key = { env = "KEY" }, x-team = { file = "team" } }
+compression = "gzip"
+queue = 100
+ratio = 1
+parent_based = false
+slow = "1s"
+service_name = "edge"
+resource = { zone = "b" }
+recent_count = 0
+propagate = false
+request_ids = false
+meta = "add"
+[traces.tls]
+ca = "ca.pem"
+certificate = "c.pem"
+key = "k.pem"
+"#;
+    let (settings, complaints) = parse(text, folder.path(), &environment);
+    assert_eq!(complaints, []);
+    let config = settings.traces.finished();
+    assert_eq!((config.exporter, config.push.endpoint.as_str()), (Exporter::OtlpGrpc, "https://collector:4317"));
+    let headers: Vec<_> = config.push.headers.iter().map(|(name, value)| (name.as_str(), value.0.as_str())).collect();
+    assert_eq!(headers, [("x-key", "s3cret"), ("x-team", "core")]);
+    assert_eq!((config.queue, config.batch, config.ratio, config.parent_based), (100, 100, 1.0, false));
+    assert_eq!((config.slow.as_secs(), &*config.service_name, config.recent.count), (1, "edge", 0));
+    assert_eq!(config.push.tls.client, Some((folder.path().join("c.pem"), folder.path().join("k.pem"))));
+    assert_eq!(settings.traces.propagation(), Propagation { headers: false, meta: Some(MetaTrace::Add), request_ids: false });
+    assert!(settings.files.contains(&folder.path().join("team")));
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    assert!(sound("[traces]\nexporter = \"console\"\n").traces.propagation().headers);
+    assert!(!sound("[traces]\npropagate = \"auto\"\nrequest_ids = true\n").traces.propagation().headers);
+    let (_, complaints) = parse("[traces]\nheaders = { \"a b\" = { env = \"KEY\" } }\n", folder.path(), &environment);
+    assert!(complaints.len() == 1 && complaints[0].1.contains("no header"), "{complaints:?}");
+}
+
+#[test]
+fn mistakes_about_traces() {
+    check_refused("[traces]\nqueue = 10\nbatch = 11\npropagate = \"on\"\n", &[(3, "which is 10"), (4, "true or false")]);
+    check_refused("[traces]\nendpoint = \"collector:4317\"\nratio = 1.5\n", &[(2, "`traces.endpoint`"), (3, "0 to 1")]);
+    let secret = "[traces]\nheaders = { x-key = \"s3cret\" }\n";
+    check_refused(secret, &[(2, "`traces.headers` holds \"x-key\", which must be { env")]);
+    assert!(!format!("{:?}", parsed(secret).1).contains("s3cret"));
+    check_refused("[traces]\nheaders = { x = { env = \"NONE\" } }\n", &[(2, "`NONE`, which is not set")]);
+    check_refused("[traces]\nexporter = \"jaeger\"\nservice_name = \"\"\n", &[(2, "otlp-grpc"), (3, "must not be empty")]);
+    check_refused("[traces.tls]\nkey = \"none\"\n", &[(1, "together"), (2, "names no file")]);
 }
 
 #[test]

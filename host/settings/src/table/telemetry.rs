@@ -1,6 +1,6 @@
 //! Logs, metrics and traces.
 
-use super::SPAN;
+use super::{DEADLINE, MANY, SPAN, TEXT};
 use crate::form::Form;
 use crate::section::Absent::{Is, Said};
 use crate::section::{Key, Section, Shape};
@@ -104,5 +104,78 @@ pub(super) const METRICS_BUCKETS: Section = Section {
         buckets("reload", "[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30]", "the reload of a plugin, seconds"),
         buckets("session", "[1, 10, 60, 300, 900, 3600, 14400, 43200, 86400, 604800]", "sessions, seconds"),
         buckets("bytes", "[64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864]", "sizes of messages, bytes"),
+    ],
+};
+
+pub(super) const TRACES: Section = Section {
+    prefix: "traces.",
+    shape: Shape::Table,
+    meaning: "Which exchanges are traced, what is kept of them in the gateway, and where traces go. The standard variables `OTEL_*` of the environment win over this table.",
+    keys: &[
+        Key::new(
+            "exporter",
+            Form::OneOf(&["none", "otlp-grpc", "otlp-http", "zipkin", "console"]),
+            Said("`\"none\"`; with `OTEL_EXPORTER_OTLP_ENDPOINT` in the environment OTLP"),
+            "where finished traces go; `console` is one JSON object a trace on stdout",
+        )
+        .at_start(),
+        Key::new(
+            "endpoint",
+            Form::Text("`http` or `https` URL"),
+            Said("`http://localhost` with port 4317 for gRPC, 4318 for HTTP, 9411 for Zipkin"),
+            "of the collector; a URL without a path gets the usual one, such as `/v1/traces`",
+        )
+        .at_start(),
+        Key::new("headers", Form::Secrets("header names"), Said("none"), "sent with every request to it").at_start(),
+        Key::new("compression", Form::OneOf(&["none", "gzip"]), Is("\"none\""), "of what is sent to it").at_start(),
+        Key::new("timeout", DEADLINE, Is("\"10s\""), "for one request to it, connecting included").at_start(),
+        Key::new("queue", MANY, Is("2048"), "traces that may wait to be exported; more are dropped and counted").at_start(),
+        Key::new("batch", MANY, Is("512"), "traces in one request at most, no more than `queue`").at_start(),
+        Key::new("interval", DEADLINE, Is("\"5s\""), "how long a trace waits at most for a batch to fill").at_start(),
+        Key::new("ratio", Form::Share, Is("0.1"), "the share of traces without a sampled parent that is recorded and exported").at_start(),
+        Key::new("parent_based", Form::Flag, Is("true"), "whether the client's sampled flag decides, where it sends one").at_start(),
+        Key::new("export_errors", Form::Flag, Is("true"), "whether failed exchanges are exported though they were not sampled").at_start(),
+        Key::new("export_slow", Form::Flag, Is("true"), "whether slow ones are").at_start(),
+        Key::new("slow", DEADLINE, Is("\"300ms\""), "from when on an exchange is slow").at_start(),
+        Key::new("service_name", TEXT, Is("\"watchgate\""), "the resource attribute `service.name`").at_start(),
+        Key::new("service_version", TEXT, Said("the gateway's own"), "the resource attribute `service.version`").at_start(),
+        Key::new(
+            "resource",
+            Form::Labels,
+            Said("none"),
+            "more resource attributes, such as `{ \"deployment.environment.name\" = \"staging\" }`",
+        )
+        .at_start(),
+        Key::new("recent_count", Form::Count(0, 1_000_000), Is("2000"), "exchanges that the gateway keeps itself; with 0 none").at_start(),
+        Key::new("recent_bytes", MEMORY, Is("\"16MiB\""), "bytes that they hold in memory at most").at_start(),
+        Key::new(
+            "propagate",
+            Form::Text("`\"auto\"`, `true` or `false`"),
+            Is("\"auto\""),
+            "whether `traceparent` and `tracestate` to servers name the gateway's own span, or pass as the client sent them; `auto`: with an exporter",
+        ),
+        Key::new(
+            "meta",
+            Form::OneOf(&["keep", "rewrite", "add"]),
+            Is("\"keep\""),
+            "the same for `params._meta.traceparent` of requests: left as it is, put in its place, or put in also where there is none",
+        ),
+        Key::new(
+            "request_ids",
+            Form::Text("`\"auto\"`, `true` or `false`"),
+            Is("\"auto\""),
+            "whether a request without `X-Request-ID` gets one, and every answer tells it; one that a client sends always goes on. `auto`: with an exporter",
+        ),
+    ],
+};
+
+pub(super) const TRACES_TLS: Section = Section {
+    prefix: "traces.tls.",
+    shape: Shape::Table,
+    meaning: "For an `https` endpoint of `[traces]`.",
+    keys: &[
+        Key::new("ca", Form::File, Said("the system's"), "PEM: authorities to trust in place of the public ones").at_start(),
+        Key::new("certificate", Form::File, Said("none"), "PEM: the client certificate to show, then its chain").at_start(),
+        Key::new("key", Form::File, Said("none"), "PEM: its private key").at_start(),
     ],
 };

@@ -1,0 +1,146 @@
+//! What the variables come to on top of a file.
+
+use std::path::Path;
+
+use super::*;
+use crate::file;
+
+/// What a `[traces]` table and variables come to, with what is said of them and the effective document.
+fn applied(table: &str, variables: &[(&str, &str)]) -> (TraceSettings, Vec<String>, Vec<String>, Value) {
+    let environment = |wanted: &str| variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
+    let (mut file, complaints) = file::parse(&format!("[traces]\n{table}\n"), Path::new(""), &environment);
+    assert_eq!(complaints, [], "{table}");
+    let mut complaints = Vec::new();
+    let warnings = super::super::apply_otel(&environment, &mut file, &mut complaints);
+    (file.traces, warnings, complaints.iter().map(ToString::to_string).collect(), file.document)
+}
+
+#[track_caller]
+fn sound(table: &str, variables: &[(&str, &str)]) -> (TraceSettings, Value) {
+    let (traces, warnings, complaints, document) = applied(table, variables);
+    assert_eq!((warnings, complaints), (Vec::new(), Vec::new()), "{variables:?}");
+    (traces, document)
+}
+
+const ALL: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const OWN: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+const CHOSEN: &str = "OTEL_TRACES_EXPORTER";
+
+#[test]
+fn where_traces_go() {
+    let check = |table: &str, variables: &[(&str, &str)], exporter: Exporter, endpoint: &str| {
+        let (traces, document) = sound(table, variables);
+        let config = traces.finished();
+        assert_eq!((config.exporter, config.push.endpoint.as_str()), (exporter, endpoint), "{table} {variables:?}");
+        assert_eq!(document["traces"]["exporter"], exporter_word(exporter));
+        assert_eq!(document["traces"]["endpoint"].as_str().unwrap_or_default(), endpoint);
+        assert_eq!(traces.propagation().headers, exporter != Exporter::None);
+    };
+    check("", &[], Exporter::None, "");
+    check("", &[(ALL, ""), (CHOSEN, " ")], Exporter::None, "");
+    check("", &[(ALL, "http://c:4318")], Exporter::OtlpHttp, "http://c:4318/v1/traces");
+    check("", &[(ALL, "http://c/base/")], Exporter::OtlpHttp, "http://c/base/v1/traces");
+    check("", &[(ALL, "http://c"), (OWN, "http://d/x")], Exporter::OtlpHttp, "http://d/x");
+    check("", &[(ALL, "http://c:4317"), (PROTOCOL, "grpc")], Exporter::OtlpGrpc, "http://c:4317");
+    check("", &[(PROTOCOL, "grpc")], Exporter::None, "");
+    check("", &[(CHOSEN, "otlp")], Exporter::OtlpHttp, "http://localhost:4318");
+    check("", &[(CHOSEN, "otlp"), (PROTOCOL, "grpc")], Exporter::OtlpGrpc, "http://localhost:4317");
+    check("", &[(CHOSEN, "zipkin"), (ALL, "http://c")], Exporter::Zipkin, "http://localhost:9411");
+    check("", &[(CHOSEN, "zipkin"), ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "http://z/api")], Exporter::Zipkin, "http://z/api");
+    check("", &[(CHOSEN, "console")], Exporter::Console, "");
+    check("", &[(CHOSEN, "otlp"), ("OTEL_SDK_DISABLED", "TRUE")], Exporter::None, "");
+    let grpc = "exporter = \"otlp-grpc\"\nendpoint = \"http://f:1\"";
+    check(grpc, &[], Exporter::OtlpGrpc, "http://f:1");
+    check(grpc, &[("OTEL_SDK_DISABLED", "false"), (ALL, "http://c:2")], Exporter::OtlpGrpc, "http://c:2");
+    check(grpc, &[(PROTOCOL, "http/protobuf"), (ALL, "http://c:2")], Exporter::OtlpHttp, "http://c:2/v1/traces");
+    check(grpc, &[(CHOSEN, "none")], Exporter::None, "http://f:1");
+    check("exporter = \"none\"", &[(ALL, "http://c")], Exporter::None, "");
+    check("exporter = \"zipkin\"", &[(ALL, "http://c")], Exporter::Zipkin, "http://localhost:9411");
+}
+
+#[test]
+fn how_they_get_there() {
+    let variables = [
+        (ALL, "https://c"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=ignored"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", " api-key = s%33cret%2C , x-tenant=t=1,"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/c.pem"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/k.pem"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "64"),
+    ];
+    let (traces, document) = sound("timeout = \"1s\"", &variables);
+    let push = &traces.config.push;
+    let headers: Vec<_> = push.headers.iter().map(|(name, value)| (name.as_str(), value.0.as_str())).collect();
+    assert_eq!(headers, [("api-key", "s3cret,"), ("x-tenant", "t=1")]);
+    assert_eq!((push.timeout.as_millis(), push.compression), (1500, Compression::Gzip));
+    assert_eq!(push.tls.ca, Some(PathBuf::from("/ca.pem")));
+    assert_eq!(push.tls.client, Some((PathBuf::from("/c.pem"), PathBuf::from("/k.pem"))));
+    assert_eq!((traces.config.interval.as_millis(), traces.config.queue, traces.config.batch), (100, 64, 64));
+    assert_eq!(document["traces"]["headers"]["api-key"]["env"], "OTEL_EXPORTER_OTLP_TRACES_HEADERS");
+    assert_eq!(document["traces"]["tls"]["ca"], "/ca.pem");
+    assert!(!format!("{traces:?}{document}").contains("s3cret"));
+}
+
+#[test]
+fn which_are_sampled() {
+    let check = |sampler: &str, argument: &str, expected: (f64, bool)| {
+        let (traces, document) = sound("ratio = 0.3", &[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)]);
+        assert_eq!((traces.config.ratio, traces.config.parent_based), expected, "{sampler}");
+        assert_eq!(document["traces"]["ratio"], expected.0);
+    };
+    check("", "0.5", (0.3, true));
+    check("always_on", "", (1.0, false));
+    check("always_off", "0.5", (0.0, false));
+    check("traceidratio", "0.5", (0.5, false));
+    check("traceidratio", "", (1.0, false));
+    check("parentbased_always_on", "", (1.0, true));
+    check("parentbased_always_off", "", (0.0, true));
+    check("parentbased_traceidratio", "0.25", (0.25, true));
+}
+
+#[test]
+fn who_sends_them() {
+    let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,service.version=2,team=core%20infra,zone=b");
+    let file = "service_name = \"f\"\nresource = { zone = \"a\", rack = \"1\" }";
+    let (traces, _) = sound(file, &[attributes]);
+    let config = traces.config;
+    assert_eq!((&*config.service_name, &*config.service_version), ("a", "2"));
+    let resource: Vec<_> = config.resource.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(resource, [("rack", "1"), ("team", "core infra"), ("zone", "b")]);
+    let (traces, document) = sound(file, &[attributes, ("OTEL_SERVICE_NAME", "s")]);
+    assert_eq!((&*traces.config.service_name, &document["traces"]["service_name"]), ("s", &json!("s")));
+}
+
+#[test]
+fn what_cannot_be_used_is_said() {
+    let check = |name: &str, value: &str, warned: bool| {
+        let chosen = if name == CHOSEN { (name, value) } else { (CHOSEN, "otlp") };
+        let (traces, warnings, complaints, _) = applied("", &[chosen, ("OTEL_TRACES_SAMPLER", "traceidratio"), (name, value)]);
+        let said = if warned { &warnings } else { &complaints };
+        assert_eq!(warnings.len() + complaints.len(), 1, "{name}: {warnings:?} {complaints:?}");
+        assert!(said.len() == 1 && said[0].contains(name) && !said[0].contains("s3cret"), "{name}: {warnings:?} {complaints:?}");
+        traces
+    };
+    check(CHOSEN, "jaeger", true);
+    check("OTEL_SDK_DISABLED", "1", true);
+    check(PROTOCOL, "http/json", true);
+    check("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", true);
+    check("OTEL_EXPORTER_OTLP_TIMEOUT", "0", true);
+    check("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", true);
+    check("OTEL_TRACES_SAMPLER_ARG", "2", true);
+    check("OTEL_BSP_MAX_QUEUE_SIZE", "-1", true);
+    assert!(check("OTEL_RESOURCE_ATTRIBUTES", "a=b,c", true).config.resource.is_empty());
+    check(ALL, "collector:4317", false);
+    check("OTEL_EXPORTER_OTLP_HEADERS", "s3cret", false);
+    check("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz", false);
+    check("OTEL_EXPORTER_OTLP_HEADERS", "a b=s3cret", false);
+    check("OTEL_EXPORTER_OTLP_HEADERS", "a=s3cret%0A", false);
+    check("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k.pem", false);
+    let (_, warnings, ..) = applied("", &[("OTEL_TRACES_SAMPLER", "xray")]);
+    assert!(warnings.len() == 1 && warnings[0].contains("sampler"), "{warnings:?}");
+}
