@@ -30,7 +30,8 @@ pub fn run(arguments: RunArguments, settings: Settings) -> anyhow::Result<()> {
 async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, workers: usize) -> anyhow::Result<()> {
     let asked_to_end = signals::watch().context("signals cannot be watched")?;
     let hangups = signals::hangups().context("signals cannot be watched")?;
-    let telemetry = Telemetry::new(TelemetryConfig {
+    #[allow(clippy::needless_update, reason = "what telemetry learns to do is off until it has a key")]
+    let config = TelemetryConfig {
         access_log: settings.logs.access_log.clone(),
         access_log_rotation: settings.logs.rotation,
         access_fields: settings.logs.access_fields.clone(),
@@ -39,7 +40,9 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
         buckets: settings.buckets.clone(),
         servers: settings.health.servers.clone(),
         traces: settings.traces.finished(),
-    })?;
+        ..TelemetryConfig::default()
+    };
+    let telemetry = Telemetry::new(config)?;
     let _watched = telemetry.watch_runtime(&Handle::current()).context("the runtime cannot be watched")?;
     // Bound before anything is built, so that a taken port is known at once; accepted from only when plugins have settled.
     let mut sockets = Vec::new();
