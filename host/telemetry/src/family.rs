@@ -156,8 +156,8 @@ impl<M: Leaf> Family<M> {
 
     /// The family as it is now, series in the order of their label values; `None` without series.
     pub fn collect(&self) -> Option<Gathered> {
-        let row = |(key, entry): (&Box<[u8]>, &Entry<M>)| (key.clone(), entry.leaf.clone(), entry.since);
-        let mut rows: Vec<(Box<[u8]>, M, SystemTime)> = self.series.read().iter().map(row).collect();
+        let mut rows: Vec<(Box<[u8]>, M, SystemTime)> =
+            self.series.read().iter().map(|(key, entry)| (key.clone(), entry.leaf.clone(), entry.since)).collect();
         if rows.is_empty() {
             return None;
         }

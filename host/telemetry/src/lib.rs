@@ -12,6 +12,7 @@ mod client_requests;
 mod core;
 mod endpoint;
 mod error_type;
+mod exports;
 mod facts;
 mod families;
 mod family;
@@ -22,6 +23,7 @@ mod leases;
 pub mod log;
 mod logs;
 mod names;
+mod otlp;
 mod overview;
 mod owner;
 mod plugin_handles;
@@ -46,6 +48,7 @@ pub use buckets::{BucketError, BucketGroup, HistogramBuckets, OPERATION_BUCKETS}
 pub use cardinality::{Cardinality, Dropped, Folded, MetricCardinality};
 pub use certificate::CertificateMetrics;
 pub use endpoint::EndpointMetrics;
+pub use exports::{LogsPushConfig, MetricsPushConfig, OtlpProtocol};
 pub use facts::{
     AccessLine, AlertDelivered, AlertsFiring, ClientIntroduced, ConfigReloadFinished, ConnectionRefused, ErrorType, ExchangeFinished, Fact,
     GuardRefused, HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped,

@@ -20,10 +20,11 @@ use crate::recent_logs::{RecentLogs, RecentLogsConfig};
 use crate::sink::{Output, Rotation, Sink, SinkConfig};
 pub use context::{LogContext, in_context};
 use layer::Lines;
+pub(crate) use layer::keep_own_events;
 pub(crate) use level::Levels;
 pub use level::LogLevel;
 pub use masked::MaskedFields;
-pub(crate) use record::{LogRecord, MEMBERS};
+pub(crate) use record::{FieldValue, LogRecord, MEMBERS};
 
 /// What was said last gets this long to be written when the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -68,6 +68,13 @@ impl Logs {
         }
     }
 
+    /// The writers of both logs, each once.
+    pub fn sinks(&self) -> Vec<Arc<Sink>> {
+        let own = self.own.as_ref().map(|log| log.sink().clone());
+        let access = self.access.clone().filter(|access| own.as_ref().is_none_or(|own| !Arc::ptr_eq(own, access)));
+        own.into_iter().chain(access).collect()
+    }
+
     /// Writes out what is queued; blocks at most for `deadline`.
     pub fn flush(&self, deadline: Duration) {
         let until = Instant::now() + deadline;

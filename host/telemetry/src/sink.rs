@@ -179,7 +179,6 @@ impl Sink {
     }
 
     /// What gets to see every record from now on.
-    #[expect(dead_code, reason = "the export of logs sets it")]
     pub fn set_tap(&self, tap: Option<Box<Tap>>) {
         self.shared.tap.store(tap.map(Arc::new));
     }

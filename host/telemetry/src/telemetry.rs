@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -16,6 +17,7 @@ use crate::certificate::CertificateMetrics;
 use crate::client_requests::ClientRequests;
 use crate::core::Core;
 use crate::endpoint::EndpointMetrics;
+use crate::exports::{Exports, LogsPushConfig, MetricsPushConfig};
 use crate::facts::{
     AlertDelivered, AlertsFiring, ClientIntroduced, ConfigReloadFinished, ExchangeFinished, Fact, HealthCheckFinished, ReloadFinished,
     ServerUp,
@@ -61,8 +63,12 @@ pub struct TelemetryConfig {
     pub buckets: HistogramBuckets,
     /// The names of the configured servers.
     pub servers: Vec<String>,
-    /// What is traced, kept and exported.
+    /// What is traced, kept and exported. What it says of the resource holds for metrics and logs too.
     pub traces: TracesConfig,
+    /// Where metrics are pushed to; nowhere without it.
+    pub metrics_push: Option<MetricsPushConfig>,
+    /// Where the lines of both logs are pushed to; nowhere without it.
+    pub logs_push: Option<LogsPushConfig>,
 }
 
 /// Why telemetry cannot start: the operator's configuration or the machine.
@@ -79,6 +85,12 @@ pub enum TelemetryError {
     /// The exporter of traces cannot be set up.
     #[error("traces: {0}")]
     Traces(PushConfigError),
+    /// The push of metrics cannot be set up.
+    #[error("metrics: {0}")]
+    Metrics(PushConfigError),
+    /// The push of logs cannot be set up.
+    #[error("logs: {0}")]
+    Logs(PushConfigError),
 }
 
 /// All telemetry of one gateway.
@@ -97,6 +109,7 @@ pub struct Telemetry {
     severities: BoundedNames,
     client_infos: BoundedNames,
     pub(crate) traces: Traces,
+    exports: Exports,
 }
 
 impl Telemetry {
@@ -105,8 +118,11 @@ impl Telemetry {
         let core = Arc::new(Core::new(&config.buckets));
         core.families.build_info.with(&[env!("CARGO_PKG_VERSION")]).set(1);
         core.families.connections_open.with(&[]).set(0);
+        let store = Arc::new(Store::new(core.clone()));
+        let logs = Logs::start(&config, &core.families)?;
         let telemetry = Self {
-            logs: Logs::start(&config, &core.families)?,
+            exports: Exports::start(&config, &store, &logs)?,
+            logs,
             servers: Mutex::default(),
             server_names: BoundedNames::new(MOST_SERVERS),
             plugins: Mutex::default(),
@@ -118,7 +134,7 @@ impl Telemetry {
             severities: BoundedNames::new(MOST_SEVERITIES),
             client_infos: BoundedNames::new(MOST_CLIENT_INFOS),
             traces: Traces::start(&config.traces, &core.families).map_err(TelemetryError::Traces)?,
-            store: Arc::new(Store::new(core.clone())),
+            store,
             core,
         };
         telemetry.config_applied();
@@ -208,13 +224,24 @@ impl Telemetry {
     }
 
     /// Writes and exports what is queued, for the last time: what comes later may be lost. Blocks at most for `deadline`, needs nothing
-    /// from the caller's runtime, and tells whether all traces got out. A collector that runs on the caller's own thread cannot
+    /// from the caller's runtime, and tells whether everything got out. A collector that runs on the caller's own thread cannot
     /// answer meanwhile.
     pub fn shutdown(&self, deadline: Duration) -> bool {
         let until = Instant::now() + deadline;
-        // First what needs nobody else.
+        // First what needs nobody else; and it is the writers of logs who hand lines to the export.
         self.flush(deadline);
-        self.traces.shutdown(until)
+        thread::scope(|scope| {
+            let traces = scope.spawn(|| self.traces.shutdown(until));
+            let others = self.exports.shutdown(until);
+            traces.join().unwrap_or(false) && others
+        })
+    }
+
+    /// Exports the metrics of now and the log lines queued so far. As [`Self::shutdown`], but exporting goes on.
+    pub fn flush_exports(&self, deadline: Duration) -> bool {
+        let until = Instant::now() + deadline;
+        self.flush(deadline);
+        self.exports.flush(until)
     }
 
     pub(crate) fn families(&self) -> &Families {

@@ -1,9 +1,9 @@
 //! What one access line says, and in which words.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
 use tracing::Level;
 
 use super::field::AccessField;
@@ -35,7 +35,7 @@ impl AccessRecord {
     pub fn append_to(&self, out: &mut Vec<u8>, fields: &[AccessField]) {
         out.push(b'{');
         for field in fields {
-            self.append_member(*field, out);
+            self.tell(*field, &mut Json(out));
         }
         out.extend_from_slice(b"}\n");
     }
@@ -61,53 +61,93 @@ impl AccessRecord {
         [&self.line.name, &self.line.error_id, &self.line.request_id].into_iter().flatten().map(|text| text.len()).sum()
     }
 
-    fn append_member(&self, field: AccessField, out: &mut Vec<u8>) {
+    /// Tells `members` one of them, if it has something to say.
+    pub fn tell(&self, field: AccessField, members: &mut impl Members) {
         let line = &self.line;
         let name = field.as_str();
         match field {
-            AccessField::Time => put(out, name, Some(str::from_utf8(&rfc3339(self.started)).unwrap_or_default())),
-            AccessField::Type => put(out, name, Some("access")),
-            AccessField::Level => put(out, name, Some(self.level().as_str())),
-            AccessField::TraceId => put_shown(out, name, line.trace_id),
-            AccessField::SpanId => put_shown(out, name, line.span_id),
-            AccessField::RequestId => put(out, name, line.request_id.as_deref().map(cut)),
-            AccessField::Server => put(out, name, Some(self.names.server())),
-            AccessField::HttpMethod => put(out, name, Some(self.http_method.as_str())),
-            AccessField::Status => put(out, name, Some(self.status)),
-            AccessField::Outcome => put(out, name, Some(self.outcome)),
-            AccessField::Duration => put(out, name, Some(milliseconds(self.duration))),
-            AccessField::Upstream => put(out, name, Some(milliseconds(self.upstream))),
-            AccessField::Connect => put(out, name, (!line.connect.is_zero()).then(|| milliseconds(line.connect))),
-            AccessField::Plugins => put(out, name, Some(milliseconds(self.plugins))),
-            AccessField::Slow => put(out, name, self.is_slow.then_some(true)),
-            AccessField::RequestBytes => put(out, name, Some(self.request_bytes)),
-            AccessField::ResponseBytes => put(out, name, Some(self.response_bytes)),
-            AccessField::Operations => put(out, name, Some(line.operations)),
-            AccessField::McpMethod => put(out, name, line.mcp_method),
-            AccessField::Name => put(out, name, self.known_name()),
-            AccessField::NameKind => put(out, name, line.name_kind.map(|kind| kind.as_str())),
-            AccessField::RpcErrorCode => put(out, name, line.rpc_error_code),
-            AccessField::Session => put_shown(out, name, line.session.map(u64::from_be_bytes).map(|hash| format!("{hash:016x}"))),
-            AccessField::ProtocolVersion => put(out, name, line.protocol_version),
-            AccessField::Fault => put(out, name, line.fault),
-            AccessField::ErrorId => put(out, name, line.error_id.as_deref().map(cut)),
-            AccessField::Client => put(out, name, line.client),
-            AccessField::ClientName => put(out, name, line.client_name.as_deref().map(cut)),
-            AccessField::Endpoint => put(out, name, line.endpoint.as_deref().map(cut)),
-            AccessField::Attempts => put(out, name, (line.attempts > 1).then_some(line.attempts)),
+            AccessField::Time => members.text(name, str::from_utf8(&rfc3339(self.started)).unwrap_or_default()),
+            AccessField::Type => members.text(name, "access"),
+            AccessField::Level => members.text(name, self.level().as_str()),
+            AccessField::TraceId => tell(line.trace_id, |id| members.shown(name, id)),
+            AccessField::SpanId => tell(line.span_id, |id| members.shown(name, id)),
+            AccessField::RequestId => tell(line.request_id.as_deref(), |id| members.text(name, cut(id))),
+            AccessField::Server => members.text(name, self.names.server()),
+            AccessField::HttpMethod => members.text(name, self.http_method.as_str()),
+            AccessField::Status => members.unsigned(name, self.status.into()),
+            AccessField::Outcome => members.text(name, self.outcome),
+            AccessField::Duration => members.number(name, milliseconds(self.duration)),
+            AccessField::Upstream => members.number(name, milliseconds(self.upstream)),
+            AccessField::Connect if line.connect.is_zero() => {}
+            AccessField::Connect => members.number(name, milliseconds(line.connect)),
+            AccessField::Plugins => members.number(name, milliseconds(self.plugins)),
+            AccessField::Slow if !self.is_slow => {}
+            AccessField::Slow => members.flag(name, true),
+            AccessField::RequestBytes => members.unsigned(name, self.request_bytes),
+            AccessField::ResponseBytes => members.unsigned(name, self.response_bytes),
+            AccessField::Operations => members.unsigned(name, line.operations.into()),
+            AccessField::McpMethod => tell(line.mcp_method, |method| members.text(name, method)),
+            AccessField::Name => tell(self.known_name(), |known| members.text(name, known)),
+            AccessField::NameKind => tell(line.name_kind, |kind| members.text(name, kind.as_str())),
+            AccessField::RpcErrorCode => tell(line.rpc_error_code, |code| members.signed(name, code)),
+            AccessField::Session => {
+                tell(line.session, |hash| members.shown(name, format_args!("{:016x}", u64::from_be_bytes(hash))));
+            }
+            AccessField::ProtocolVersion => tell(line.protocol_version, |version| members.text(name, version)),
+            AccessField::Fault => tell(line.fault, |fault| members.text(name, fault)),
+            AccessField::ErrorId => tell(line.error_id.as_deref(), |id| members.text(name, cut(id))),
+            AccessField::Client => tell(line.client, |client| members.shown(name, client)),
+            AccessField::ClientName => tell(line.client_name.as_deref(), |client| members.text(name, cut(client))),
+            AccessField::Endpoint => tell(line.endpoint.as_deref(), |endpoint| members.text(name, cut(endpoint))),
+            AccessField::Attempts if line.attempts < 2 => {}
+            AccessField::Attempts => members.unsigned(name, line.attempts.into()),
         }
     }
 }
 
-fn put(out: &mut Vec<u8>, name: &str, value: Option<impl Serialize>) {
-    if let Some(value) = value {
-        member(out, name, &value);
+/// Takes the members of a line, in whatever form it goes out.
+pub(crate) trait Members {
+    fn text(&mut self, name: &'static str, value: &str);
+    /// Text that is made while it is written.
+    fn shown(&mut self, name: &'static str, value: impl fmt::Display);
+    fn signed(&mut self, name: &'static str, value: i64);
+    fn unsigned(&mut self, name: &'static str, value: u64);
+    fn number(&mut self, name: &'static str, value: f64);
+    fn flag(&mut self, name: &'static str, value: bool);
+}
+
+/// An object that was begun.
+struct Json<'a>(&'a mut Vec<u8>);
+
+impl Members for Json<'_> {
+    fn text(&mut self, name: &'static str, value: &str) {
+        member(self.0, name, &value);
+    }
+
+    fn shown(&mut self, name: &'static str, value: impl fmt::Display) {
+        member(self.0, name, &format_args!("{value}"));
+    }
+
+    fn signed(&mut self, name: &'static str, value: i64) {
+        member(self.0, name, &value);
+    }
+
+    fn unsigned(&mut self, name: &'static str, value: u64) {
+        member(self.0, name, &value);
+    }
+
+    fn number(&mut self, name: &'static str, value: f64) {
+        member(self.0, name, &value);
+    }
+
+    fn flag(&mut self, name: &'static str, value: bool) {
+        member(self.0, name, &value);
     }
 }
 
-fn put_shown(out: &mut Vec<u8>, name: &str, value: Option<impl std::fmt::Display>) {
+fn tell<T>(value: Option<T>, tell: impl FnOnce(T)) {
     if let Some(value) = value {
-        member(out, name, &format_args!("{value}"));
+        tell(value);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Takes `tracing` events in: copies what they say into a record and hands it to the writer.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,6 +14,15 @@ use super::MaskedFields;
 use super::context;
 use super::record::{FieldValue, LogRecord, cut_text};
 use crate::sink::{Record, Sink};
+
+thread_local! {
+    static KEPT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on what this thread says is not pushed to a collector: it is the thread that does that.
+pub(crate) fn keep_own_events() {
+    KEPT.set(true);
+}
 
 /// The layer.
 pub(super) struct Lines {
@@ -38,6 +48,7 @@ impl<S: Subscriber> Layer<S> for Lines {
             message: said.message,
             fields: said.fields,
             context: context::current(),
+            is_kept: KEPT.get(),
         })));
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct LogRecord {
     pub message: String,
     pub fields: Vec<(&'static str, FieldValue)>,
     pub context: Option<LogContext>,
+    /// It goes to no collector.
+    pub is_kept: bool,
 }
 
 /// The value of a field.

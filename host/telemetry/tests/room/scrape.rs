@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use watchgate_telemetry::{
-    AccessLogTarget, BucketGroup, ErrorType, ExchangeFinished, HealthCheckFinished, HistogramBuckets, HttpMethod, Label, MetricName,
-    NameKind, OperationFinished, ServerMetrics, Telemetry, TelemetryConfig, Unit,
+    AccessLogTarget, BucketGroup, ErrorType, ExchangeFinished, HealthCheckFinished, HistogramBuckets, HttpMethod, MetricName, NameKind,
+    OperationFinished, ServerMetrics, Telemetry, TelemetryConfig, Unit,
 };
 
 use crate::everything::{OF_PLUGIN, say_everything};
