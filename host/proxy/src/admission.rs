@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, header};
 use hyper::body::Incoming;
 use watchgate_mcp::header as mcp_header;
+use watchgate_mcp::method::SUBSCRIPTIONS_LISTEN;
 use watchgate_telemetry::{AuthResult, GuardRefusal, GuardRefused, Limit};
 
 use crate::auth::{Verdict, challenge};
@@ -57,7 +58,7 @@ async fn judge(shared: &Shared, plan: &Plan, exchange: &mut Exchange, parts: &mu
     }
     let (Some(auth), Some(authenticator)) = (&plan.config.auth, &plan.authenticator) else { return Ok(()) };
     // A browser asks whether it may ask without showing any key, and learns nothing but that.
-    if is_preflight(parts) {
+    if is_preflight(parts) || is_metadata(parts) {
         return Ok(());
     }
     let verdict = authenticator.check(&parts.headers).await;
@@ -78,6 +79,11 @@ async fn judge(shared: &Shared, plan: &Plan, exchange: &mut Exchange, parts: &mu
     Ok(())
 }
 
+/// What a server says of itself to everybody (RFC 8615), so that clients learn where to get a token.
+fn is_metadata(parts: &Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD) && parts.uri.path().starts_with("/.well-known/")
+}
+
 /// A CORS preflight (Fetch standard, 4.8).
 fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS
@@ -85,14 +91,18 @@ fn is_preflight(parts: &Parts) -> bool {
         && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The limits of the exchange's server.
+/// The limits of the exchange's server, judged by the request's head: what is refused need not be held in memory.
 pub(crate) fn within_limits(exchange: &mut Exchange, parts: &Parts, client: IpAddr) -> Result<(), Fault> {
     let server = exchange.server.clone();
     if let (Some(rate), Some(limiter)) = (&server.config.limits.rate, &server.rate) {
         let value = match &rate.by {
             RateKey::Address => None,
             RateKey::Header(name) => parts.headers.get(name).map(HeaderValue::as_bytes),
-            RateKey::Session => parts.headers.get(mcp_header::MCP_SESSION_ID).map(HeaderValue::as_bytes),
+            // An id that no server has answered to could be a new one each time.
+            RateKey::Session => exchange
+                .session
+                .filter(|session| server.sessions.is_known(*session))
+                .and_then(|_| parts.headers.get(mcp_header::MCP_SESSION_ID).map(HeaderValue::as_bytes)),
             RateKey::Client => exchange.client_name().map(str::as_bytes),
         };
         let subject = value.map_or(RateSubject::Address(client), RateSubject::Value);
@@ -100,6 +110,10 @@ pub(crate) fn within_limits(exchange: &mut Exchange, parts: &Parts, client: IpAd
             server.metrics.limited(Limit::Rate);
             return Err(Fault::RateLimited(RetryAfter::new(wait)));
         }
+    }
+    // What is a stream by its nature goes on for hours: it is counted by client, and not among the exchanges.
+    if is_stream(parts) {
+        return take_stream(exchange);
     }
     if server.config.limits.concurrency.is_some() {
         let Some(slot) = server.concurrency.try_take() else {
@@ -111,9 +125,16 @@ pub(crate) fn within_limits(exchange: &mut Exchange, parts: &Parts, client: IpAd
     Ok(())
 }
 
-/// An answer turned out to be an event stream: it gives its place among the exchanges back and takes one among the client's streams.
-pub(crate) fn begin_stream(exchange: &mut Exchange) -> Result<(), Fault> {
-    exchange.release_slot();
+/// Whether a request opens a stream that ends when its client wants it: a GET stream, or `subscriptions/listen`, which its header tells of.
+fn is_stream(parts: &Parts) -> bool {
+    if parts.method == Method::GET {
+        let accepts = parts.headers.get_all(header::ACCEPT).iter();
+        return accepts.filter_map(|accept| accept.to_str().ok()).any(|accept| accept.contains("text/event-stream"));
+    }
+    parts.headers.get(mcp_header::MCP_METHOD).is_some_and(|method| method == SUBSCRIPTIONS_LISTEN)
+}
+
+fn take_stream(exchange: &mut Exchange) -> Result<(), Fault> {
     let server = exchange.server.clone();
     if server.config.limits.streams_per_client.is_some() {
         let Some(stream) = server.streams.try_take(exchange.client_ip()) else {

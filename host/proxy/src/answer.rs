@@ -9,7 +9,6 @@ use http::{HeaderMap, Response, StatusCode, header};
 use watchgate_mcp::{Direction, MessageKind, Outcome, RequestId};
 use watchgate_telemetry::Limit;
 
-use crate::admission::begin_stream;
 use crate::answer_head::Asked;
 use crate::body::Body;
 use crate::decode::{Coding, DecodeError, Decoder, OutputCap, parse_codings};
@@ -65,10 +64,6 @@ pub(crate) async fn relay(
     }
     match content {
         Content::EventStream if is_readable => {
-            if let Err(fault) = begin_stream(&mut exchange) {
-                let id = only_id(&exchange);
-                return answer_fault(exchange, fault, id.as_ref());
-            }
             exchange.note_stream();
             // Events may be replaced, so the length of a stream is never known.
             headers::remove(&mut parts.headers, &header::CONTENT_LENGTH);

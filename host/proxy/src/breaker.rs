@@ -321,7 +321,6 @@ impl Gate {
 
 impl Admitted {
     /// Whether others wait for its end.
-    #[cfg(test)]
     pub(crate) fn is_trial(&self) -> bool {
         matches!(self.admission, Admission::Trial(_))
     }

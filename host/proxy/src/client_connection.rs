@@ -1,16 +1,18 @@
 //! One connection of a client: TLS, then HTTP/1.1 or HTTP/2, request by request.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
@@ -18,10 +20,11 @@ use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused};
 
+use crate::config::{Limits, Timeouts};
 use crate::life;
 use crate::listener::{Order, Speech};
 use crate::replayed::Replayed;
-use crate::server::{Plan, Shared};
+use crate::server::Shared;
 
 /// A client that is gone without a word is noticed after about this long and a few probes.
 const CLIENT_KEEPALIVE: Duration = Duration::from_secs(60);
@@ -47,15 +50,19 @@ pub(crate) struct Caller {
 /// Serves a connection to its end.
 pub(crate) async fn serve(shared: Arc<Shared>, speech: Arc<Speech>, stream: TcpStream, address: SocketAddr, order: watch::Receiver<Order>) {
     let _open = shared.telemetry.connection_opened();
-    let plan = shared.plan.load_full();
+    // Copies, so that a connection that stays keeps no old configuration alive.
+    let (timeouts, limits) = {
+        let plan = shared.plan.load();
+        (plan.timeouts().clone(), plan.limits().clone())
+    };
     // A refinement: without it small events may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    guard_against_silence(&stream, plan.timeouts().client_body);
+    guard_against_silence(&stream, timeouts.client_body);
     let caller = Caller { address, is_tls: speech.tls.is_some() };
-    let connection = Connection { shared: shared.clone(), plan, caller, order };
+    let connection = Connection { shared: shared.clone(), timeouts, limits, caller, order };
     let result = match &speech.tls {
         None => connection.serve_cleartext(stream, speech.http2).await,
-        Some(tls) => match timeout(connection.plan.timeouts().client_head, tls.accept(stream)).await {
+        Some(tls) => match timeout(connection.timeouts.client_head, tls.accept(stream)).await {
             Ok(Ok(stream)) if stream.is_http2() => connection.serve_http2(stream).await,
             Ok(Ok(stream)) => connection.serve_http1(stream).await,
             Ok(Err(error)) => Err(Ended::Handshake(error)),
@@ -80,6 +87,8 @@ enum Ended {
     SlowHandshake,
     #[error("nothing was asked in time")]
     SlowHead,
+    #[error("the client took nothing of an answer for too long")]
+    Stalled,
     #[error("{0}")]
     Read(io::Error),
     #[error("{0}")]
@@ -95,14 +104,15 @@ impl Ended {
             Self::Http(error) if error.is_parse_too_large() => Some(ConnectionRefusal::HeadTooLarge),
             Self::Http(error) if error.is_parse() => Some(ConnectionRefusal::MalformedHead),
             Self::Http(error) if error.is_timeout() => Some(ConnectionRefusal::SlowHead),
-            Self::Http(_) | Self::Read(_) => None,
+            Self::Http(_) | Self::Read(_) | Self::Stalled => None,
         }
     }
 }
 
 struct Connection {
     shared: Arc<Shared>,
-    plan: Arc<Plan>,
+    timeouts: Timeouts,
+    limits: Limits,
     caller: Caller,
     order: watch::Receiver<Order>,
 }
@@ -115,7 +125,7 @@ impl Connection {
         }
         let mut order = self.order.clone();
         let first = tokio::select! {
-            first = timeout(self.plan.timeouts().client_head, read_first(&mut stream)) => first,
+            first = timeout(self.timeouts.client_head, read_first(&mut stream)) => first,
             // Nothing was asked, so nothing is lost.
             _ = order.wait_for(|order| *order > Order::Serve) => return Ok(()),
         };
@@ -125,7 +135,7 @@ impl Connection {
     }
 
     async fn serve_http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Ended> {
-        let Self { shared, plan, caller, mut order } = self;
+        let Self { shared, timeouts, limits, caller, mut order } = self;
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
@@ -134,9 +144,9 @@ impl Connection {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(plan.timeouts().client_head)
-            .max_headers(plan.limits().headers)
-            .max_buf_size(plan.limits().header_bytes)
+            .header_read_timeout(timeouts.client_head)
+            .max_headers(limits.headers)
+            .max_buf_size(limits.header_bytes)
             .auto_date_header(false)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
@@ -156,20 +166,22 @@ impl Connection {
     }
 
     async fn serve_http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Ended> {
-        let Self { shared, plan, caller, mut order } = self;
+        let Self { shared, timeouts, limits, caller, mut order } = self;
         let active = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::default());
         let service = service_fn(|request| {
             let exchange = life::serve(shared.clone(), caller, request);
             let busy = Busy::new(&active);
+            let waiting = waiting.clone();
             async move {
                 let response = exchange.await;
-                Ok::<_, Infallible>(response.map(|body| WithBusy { body, _busy: busy }))
+                Ok::<_, Infallible>(response.map(|body| WithBusy { body, piece: waiting.piece(), _busy: busy }))
             }
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(plan.limits().http2_streams)
-            .max_header_list_size(u32::try_from(plan.limits().header_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(limits.http2_streams)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .initial_stream_window_size(STREAM_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING)
@@ -183,7 +195,8 @@ impl Connection {
                 connection.as_mut().graceful_shutdown();
                 return Ok(connection.await?);
             }
-            () = unused(&active, plan.timeouts().client_head) => {}
+            () = unused(&active, timeouts.client_head) => {}
+            () = waiting.stalled(timeouts.client_body) => return Err(Ended::Stalled),
         }
         connection.as_mut().graceful_shutdown();
         // A client that has nothing to ask may not answer to this either.
@@ -233,6 +246,7 @@ impl Drop for Busy {
 /// A body whose exchange counts as going on until it is dropped.
 struct WithBusy<B> {
     body: B,
+    piece: Piece,
     _busy: Busy,
 }
 
@@ -244,7 +258,13 @@ impl<B: hyper::body::Body + Unpin> hyper::body::Body for WithBusy<B> {
         mut self: Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<hyper::body::Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        // Being asked for the next piece means that the one before was taken.
+        self.piece.taken();
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, std::task::Poll::Ready(Some(Ok(_)))) {
+            self.piece.given();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -253,6 +273,53 @@ impl<B: hyper::body::Body + Unpin> hyper::body::Body for WithBusy<B> {
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// The pieces of answers that one client has not taken yet. Over HTTP/2 the connection lives on while one of its exchanges takes nothing, and
+/// that one would hold its place and its connection to the server for ever.
+#[derive(Default)]
+struct Waiting {
+    given: Mutex<HashMap<u64, Instant>>,
+    next: AtomicU64,
+}
+
+impl Waiting {
+    fn piece(self: &Arc<Self>) -> Piece {
+        Piece { waiting: self.clone(), id: self.next.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Resolves when one of them has not been taken for `limit`.
+    async fn stalled(&self, limit: Duration) {
+        let mut rounds = interval((limit / 4).max(Duration::from_millis(10)));
+        loop {
+            rounds.tick().await;
+            if self.given.lock().values().any(|since| since.elapsed() > limit) {
+                return;
+            }
+        }
+    }
+}
+
+/// The piece of one exchange.
+struct Piece {
+    waiting: Arc<Waiting>,
+    id: u64,
+}
+
+impl Piece {
+    fn given(&self) {
+        self.waiting.given.lock().insert(self.id, Instant::now());
+    }
+
+    fn taken(&self) {
+        self.waiting.given.lock().remove(&self.id);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.taken();
     }
 }
 

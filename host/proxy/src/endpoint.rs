@@ -9,7 +9,7 @@ use watchgate_telemetry::{self as telemetry, EndpointMetrics, Telemetry};
 use crate::ProxyError;
 use crate::affinity::Tag;
 use crate::balancer::EndpointHealth;
-use crate::breaker::{Breaker, BreakerState, Forced};
+use crate::breaker::{Attempt, Breaker, BreakerState, Forced};
 use crate::http2::Http2Connections;
 use crate::pool::Pool;
 use crate::server_config::{EndpointConfig, ServerConfig};
@@ -45,14 +45,20 @@ impl Endpoint {
         server: &ServerConfig,
         tls: Option<&Arc<UpstreamTlsState>>,
         earlier: Option<&Self>,
+        keeps_breaker: bool,
         telemetry: &Telemetry,
     ) -> Result<Self, ProxyError> {
         let now = Instant::now();
         let config = server.endpoints[index].clone();
-        let breaker = Breaker::new(server.breaker.clone(), now);
-        if let Some(forced) = earlier.map(|earlier| earlier.breaker.forced()).filter(|forced| *forced != Forced::None) {
-            breaker.force(forced);
-        }
+        // What it has seen counts on where it is told the same.
+        let known = earlier.filter(|_| keeps_breaker).map(|earlier| earlier.breaker.clone());
+        let breaker = known.unwrap_or_else(|| {
+            let breaker = Breaker::new(server.breaker.clone(), now);
+            if let Some(forced) = earlier.map(|earlier| earlier.breaker.forced()).filter(|forced| *forced != Forced::None) {
+                breaker.force(forced);
+            }
+            Arc::new(breaker)
+        });
         Ok(Self {
             index,
             authority: config.authority.as_str().into(),
@@ -61,7 +67,7 @@ impl Endpoint {
             http2: Http2Connections::default(),
             tls: tls.filter(|_| config.tls).cloned(),
             health: earlier.map_or_else(|| Arc::new(EndpointHealth::new(now)), |earlier| earlier.health.clone()),
-            breaker: Arc::new(breaker),
+            breaker,
             metrics: telemetry.endpoint(&server.name, &config.authority),
             tag: Tag::of(&config.authority),
             config,
@@ -75,6 +81,16 @@ impl Endpoint {
         let now = Instant::now();
         self.metrics.ejected(self.health.is_ejected(now));
         self.show_breaker(now);
+    }
+
+    /// An answer broke off after its head had counted as good.
+    pub(crate) fn note_broken(&self) {
+        let now = Instant::now();
+        if let Ok(admitted) = self.breaker.enter(now)
+            && admitted.note(now, Attempt::Failed).is_some()
+        {
+            self.show_breaker(now);
+        }
     }
 
     /// The breaker's state as a metric.

@@ -197,11 +197,6 @@ impl Exchange {
         self.places.slot = Some(slot);
     }
 
-    /// Gives that place back.
-    pub(crate) fn release_slot(&mut self) {
-        self.places.slot = None;
-    }
-
     /// A place among the client's streams, held until this exchange is over.
     pub(crate) fn hold_stream(&mut self, stream: ClientStream) {
         self.places.stream = Some(stream);

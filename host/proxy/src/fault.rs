@@ -44,6 +44,9 @@ faults! {
     /// The request body is over the cap.
     TooLarge: PAYLOAD_TOO_LARGE TOO_LARGE "request_too_large" "client" HttpError
         "the request body is larger than the gateway allows";
+    /// More header fields than a request may have.
+    TooManyHeaders: REQUEST_HEADER_FIELDS_TOO_LARGE TOO_LARGE "too_many_headers" "client" HttpError
+        "the request has more header fields than the gateway allows";
     /// The client sent its body too slowly.
     SlowBody: REQUEST_TIMEOUT TIMEOUT "slow_body" "client" Timeout
         "the request body took too long";

@@ -156,7 +156,12 @@ fn choose(server: &Server, only: Option<usize>, tried: &[usize]) -> Result<(Arc<
         let Some(index) = server.balancer.choose(now, |below| fastrand::usize(..below), tried, usable) else { break };
         let endpoint = &server.endpoints[index];
         match endpoint.breaker.enter(now) {
-            Ok(admitted) => return Ok((endpoint.clone(), admitted)),
+            Ok(admitted) => {
+                if admitted.is_trial() {
+                    endpoint.show_breaker(now);
+                }
+                return Ok((endpoint.clone(), admitted));
+            }
             Err(wait) => soonest = soonest.min(wait),
         }
     }

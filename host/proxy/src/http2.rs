@@ -99,6 +99,11 @@ impl Http2Connections {
         Ok(stream)
     }
 
+    /// Offers none of the open connections any more; exchanges on them go on.
+    pub(crate) fn close(&self) {
+        self.open.lock().clear();
+    }
+
     /// Drops connections that nobody has used for `idle`.
     pub(crate) fn sweep(&self, idle: Duration) {
         self.open.lock().retain(|shared| {

@@ -35,6 +35,9 @@ use crate::scan::{Scanned, scan};
 use crate::server::{Server, Shared};
 use crate::trace_notes::TraceNotes;
 
+/// Bytes of a request over a limit that are read for its id.
+const REFUSED_CAP: usize = 64 << 10;
+
 /// What the request steps decided.
 enum Next {
     /// On to the server.
@@ -62,10 +65,21 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     if parts.method == Method::CONNECT || headers::has_foreign_transfer_coding(&parts.headers) {
         return answer_fault(exchange, Fault::Unsupported, None);
     }
+    if parts.headers.len() > plan.limits().headers {
+        // Over HTTP/1.1 the connection has refused it already.
+        server.metrics.limited(Limit::RequestHeaders);
+        return answer_fault(exchange, Fault::TooManyHeaders, None);
+    }
+    let refused = if routed.is_some() { within_limits(&mut exchange, &parts, client).err() } else { None };
     let may_discard = !parts.headers.contains_key(header::EXPECT);
-    let Gathered { body, trailers } = match gather(incoming, server.config.limits.message, plan.timeouts().client_body, may_discard).await {
+    // Of what is refused only as much is read as it takes to know whose answer that is.
+    let cap = if refused.is_some() { server.config.limits.message.min(REFUSED_CAP) } else { server.config.limits.message };
+    let Gathered { body, trailers } = match gather(incoming, cap, plan.timeouts().client_body, may_discard).await {
         Ok(gathered) => gathered,
         Err(fault) => {
+            if let Some(refused) = refused {
+                return answer_fault(exchange, refused, None);
+            }
             if fault == Fault::TooLarge {
                 server.metrics.limited(Limit::RequestSize);
             }
@@ -77,7 +91,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         return answer_fault(exchange, Fault::NoRoute, id.as_ref());
     };
     exchange.note_read(body.len());
-    if let Err(fault) = within_limits(&mut exchange, &parts, client) {
+    if let Some(fault) = refused {
         let scanned = scan(&body);
         let id = only_request_id(&scanned);
         note_client_requests(&mut exchange, scanned);

@@ -137,13 +137,15 @@ async fn finish(running: &mut Vec<Running>) {
 
 async fn run(shared: Arc<Shared>, listener: TcpListener, speech: Arc<ArcSwap<Speech>>, mut order: watch::Receiver<Order>) {
     let mut connections = JoinSet::new();
+    // Accepted before there is a slot for it: with one waiting at each listener, none of them keeps a slot from the others.
+    let mut waiting = None;
     loop {
         let accepted = tokio::select! {
             biased;
             // An error means that its other end is gone, which ends it too.
             _ = order.wait_for(|order| *order > Order::Serve) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = accept(&shared, &listener) => accepted,
+            accepted = accept(&shared, &listener, &mut waiting) => accepted,
         };
         match accepted {
             Ok((stream, client, slot)) => {
@@ -168,8 +170,16 @@ async fn run(shared: Arc<Shared>, listener: TcpListener, speech: Arc<ArcSwap<Spe
     connections.shutdown().await;
 }
 
-async fn accept(shared: &Shared, listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+/// A connection and its slot. When it is given up while the connection waits, `waiting` keeps it.
+async fn accept(
+    shared: &Shared,
+    listener: &TcpListener,
+    waiting: &mut Option<(TcpStream, SocketAddr)>,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    if waiting.is_none() {
+        *waiting = Some(listener.accept().await?);
+    }
     let slot = shared.connections.take().await;
-    let (stream, client) = listener.accept().await?;
+    let (stream, client) = waiting.take().expect("only this function takes it out");
     Ok((stream, client, slot))
 }

@@ -1,5 +1,6 @@
 //! The unused HTTP/1.1 connections of one endpoint.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -9,6 +10,7 @@ use crate::upstream_connection::UpstreamConnection;
 /// Last in, first out: the connection used last is the one least likely to have been closed.
 pub(crate) struct Pool {
     idle: Mutex<Vec<UpstreamConnection>>,
+    closed: AtomicBool,
     max_idle: usize,
     idle_timeout: Duration,
 }
@@ -16,7 +18,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// An empty pool.
     pub(crate) fn new(max_idle: usize, idle_timeout: Duration) -> Self {
-        Self { idle: Mutex::new(Vec::new()), max_idle, idle_timeout }
+        Self { idle: Mutex::new(Vec::new()), closed: AtomicBool::new(false), max_idle, idle_timeout }
     }
 
     /// An open, unused connection, if there is one.
@@ -31,7 +33,7 @@ impl Pool {
 
     /// Keeps a connection whose exchange is over, if it can carry another.
     pub(crate) fn put(&self, mut connection: UpstreamConnection) {
-        if !connection.is_reusable() {
+        if self.closed.load(Ordering::Acquire) || !connection.is_reusable() {
             return;
         }
         connection.idle_since = Instant::now();
@@ -39,6 +41,12 @@ impl Pool {
         if idle.len() < self.max_idle {
             idle.push(connection);
         }
+    }
+
+    /// Drops all, and keeps none from now on: another configuration has pools of its own.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.idle.lock().clear();
     }
 
     /// Drops connections that are too old or were closed by the server. Called every second or so.

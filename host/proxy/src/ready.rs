@@ -51,7 +51,9 @@ impl Ready {
         if version == Version::HTTP_2 {
             headers::join_cookies(&mut headers);
         }
-        let may_be_rewritten = method == Method::GET && server.rewrites_answers();
+        // With a session it is neither an endpoint event nor metadata.
+        let has_session = headers.contains_key(mcp_header::MCP_SESSION_ID);
+        let may_be_rewritten = method == Method::GET && !has_session && server.rewrites_answers();
         if plan.config.expects_policies || may_be_rewritten {
             // What a policy must read, or what is put right for clients, may come neither compressed nor in parts. For policies it is asked for
             // always, because one may come before the answer does.

@@ -51,10 +51,10 @@ pub(crate) struct Server {
     /// Where it has a public URL.
     pub(crate) oauth: Option<OauthRewrite>,
     pub(crate) balancer: Balancer,
-    pub(crate) retries: RetryBudget,
-    pub(crate) concurrency: Concurrency,
-    pub(crate) streams: ClientStreams,
-    pub(crate) rate: Option<RateLimiter>,
+    pub(crate) retries: Arc<RetryBudget>,
+    pub(crate) concurrency: Arc<Concurrency>,
+    pub(crate) streams: Arc<ClientStreams>,
+    pub(crate) rate: Option<Arc<RateLimiter>>,
     /// Its legacy sessions, whatever configuration they were opened under.
     pub(crate) sessions: Arc<Sessions>,
 }
@@ -142,6 +142,9 @@ impl Shared {
         let plan = Arc::new(plan);
         let before = self.plan.swap(plan.clone());
         for gone in &before.servers {
+            if !plan.servers.iter().any(|kept| Arc::ptr_eq(kept, gone)) {
+                gone.close_pools();
+            }
             match plan.servers.iter().find(|server| server.name == gone.name) {
                 None => self.telemetry.retire_server(&gone.name),
                 Some(server) => gone.retire_endpoints_missing_in(server),
@@ -242,11 +245,14 @@ impl Server {
     /// Builds it; opens no socket. What is known of the endpoints of an earlier configuration of it is carried over.
     fn build(config: &ServerConfig, earlier: Option<&Self>, telemetry: &Telemetry, id: usize) -> Result<Self, ProxyError> {
         let now = Instant::now();
+        // What is counted goes on where its bound is the same.
+        let same = |is_same: &dyn Fn(&ServerConfig) -> bool| earlier.filter(|earlier| is_same(&earlier.config));
         let is_tls = config.endpoints.iter().any(|endpoint| endpoint.tls);
         let tls = is_tls.then(|| UpstreamTlsState::load(&config.tls, config.http2)).transpose()?;
         let endpoint = |(index, endpoint): (usize, &EndpointConfig)| {
             let known = earlier.and_then(|earlier| earlier.endpoints.iter().find(|known| known.config == *endpoint));
-            Endpoint::build(index, config, tls.as_ref(), known.map(|known| &**known), telemetry).map(Arc::new)
+            let keeps_breaker = same(&|of: &ServerConfig| of.breaker == config.breaker).is_some();
+            Endpoint::build(index, config, tls.as_ref(), known.map(|known| &**known), keeps_breaker, telemetry).map(Arc::new)
         };
         let endpoints: Vec<_> = config.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?;
         let mounting = Mounting::of(config);
@@ -261,11 +267,17 @@ impl Server {
             oauth,
             mounting,
             balancer: Balancer::new(health, config.ejection.clone(), config.slow_start, now),
-            retries: RetryBudget::new(config.retry.clone(), now),
-            concurrency: Concurrency::new(config.limits.concurrency),
-            streams: ClientStreams::new(config.limits.streams_per_client),
+            retries: same(&|of: &ServerConfig| of.retry == config.retry)
+                .map_or_else(|| Arc::new(RetryBudget::new(config.retry.clone(), now)), |earlier| earlier.retries.clone()),
+            concurrency: same(&|of: &ServerConfig| of.limits.concurrency == config.limits.concurrency)
+                .map_or_else(|| Arc::new(Concurrency::new(config.limits.concurrency)), |earlier| earlier.concurrency.clone()),
+            streams: same(&|of: &ServerConfig| of.limits.streams_per_client == config.limits.streams_per_client)
+                .map_or_else(|| Arc::new(ClientStreams::new(config.limits.streams_per_client)), |earlier| earlier.streams.clone()),
             sessions: earlier.map_or_else(Arc::default, |earlier| earlier.sessions.clone()),
-            rate: config.limits.rate.as_ref().map(|rate| RateLimiter::new(rate, now)),
+            rate: match same(&|of: &ServerConfig| of.limits.rate == config.limits.rate) {
+                Some(earlier) => earlier.rate.clone(),
+                None => config.limits.rate.as_ref().map(|rate| Arc::new(RateLimiter::new(rate, now))),
+            },
             endpoints,
             config: config.clone(),
         })
@@ -311,6 +323,14 @@ impl Server {
     /// Whether session ids carry the tag of their endpoint.
     pub(crate) fn tags_sessions(&self) -> bool {
         self.endpoints.len() > 1
+    }
+
+    /// Another configuration is in force: connections are not kept for exchanges to come, and those that go on end with them.
+    fn close_pools(&self) {
+        for endpoint in &self.endpoints {
+            endpoint.pool.close();
+            endpoint.http2.close();
+        }
     }
 
     /// Ends the series of endpoints that a newer configuration of the server has not.

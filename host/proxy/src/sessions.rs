@@ -102,6 +102,11 @@ impl Sessions {
         Opening::New { forgotten }
     }
 
+    /// Whether it is followed.
+    pub(crate) fn is_known(&self, key: SessionKey) -> bool {
+        self.inner.lock().places.contains_key(&key)
+    }
+
     /// Something was heard of a session. One that is not known stays so: clients can name what they like.
     pub(crate) fn touched(&self, key: SessionKey, now: Instant) {
         self.inner.lock().touch(key, now);

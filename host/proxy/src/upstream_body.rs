@@ -37,7 +37,12 @@ impl UpstreamBody {
         match &frame {
             Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.release(),
             Poll::Ready(None) => self.release(),
-            Poll::Ready(Some(Err(_))) => self.carrier = None,
+            Poll::Ready(Some(Err(_))) => {
+                self.carrier = None;
+                if let Some(lease) = &self.lease {
+                    lease.endpoint.note_broken();
+                }
+            }
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         frame
