@@ -33,6 +33,11 @@ pub(crate) fn json_text(text: String) -> Answer {
     answer(StatusCode::OK, "application/json", text.into())
 }
 
+/// A profile in the format of pprof, gzip-compressed as its readers expect it.
+pub(crate) fn pprof(profile: Bytes) -> Answer {
+    answer(StatusCode::OK, "application/octet-stream", profile)
+}
+
 /// An error, with a word for programs and a sentence for people.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
     json(status, &serde_json::json!({ "error": { "code": code, "message": message } }))

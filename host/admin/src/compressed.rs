@@ -45,7 +45,8 @@ pub(crate) fn with_text(mut answer: Answer, text: String, gzip: bool) -> Answer 
     answer
 }
 
-fn compress(text: &[u8]) -> Bytes {
+/// The bytes as a gzip file.
+pub(crate) fn compress(text: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
     let written = encoder.write_all(text).and_then(|()| encoder.finish());
     written.expect("memory takes any write").into()

@@ -23,7 +23,7 @@ use crate::commands::{Commands, ConfigReload};
 use crate::guard::Guard;
 use crate::route::Route;
 use crate::secret::Secret;
-use crate::{compressed, log_level, logs, traces};
+use crate::{compressed, cpu_profile, heap_profile, log_level, logs, runtime_tasks, traces};
 
 /// Hardly a request here needs a body; a small one is read all the same, so that the connection can be used again.
 const MAX_BODY: usize = 64 * 1024;
@@ -121,6 +121,9 @@ impl OperatorApi {
             Route::Cardinality => answer::json(StatusCode::OK, &state.telemetry.cardinality()),
             Route::Logs => logs::page(&state.telemetry, query, self.shutdown.clone()).await,
             Route::LogLevel => log_level::show(&state.log),
+            Route::CpuProfile => cpu_profile::take(query, self.shutdown.clone()).await,
+            Route::HeapProfile => heap_profile::take(query, self.shutdown.clone()).await,
+            Route::RuntimeTasks => runtime_tasks::show(),
             Route::SetLogLevel => log_level::set(&state.log, body),
         }
     }

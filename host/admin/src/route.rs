@@ -26,6 +26,9 @@ pub(crate) enum Route {
     Logs,
     LogLevel,
     SetLogLevel,
+    CpuProfile,
+    HeapProfile,
+    RuntimeTasks,
 }
 
 /// Why there is no answer.
@@ -59,6 +62,9 @@ impl Route {
             "/api/cardinality" => Self::Cardinality,
             "/api/logs" => Self::Logs,
             "/admin/log-level" => Self::LogLevel,
+            "/debug/pprof/profile" => Self::CpuProfile,
+            "/debug/pprof/heap" => Self::HeapProfile,
+            "/debug/pprof/tasks" => Self::RuntimeTasks,
             _ => return None,
         })
     }

@@ -6,7 +6,10 @@ use watchgate_admin::AdminError;
 
 use crate::scene::Scene;
 
-const PROTECTED: [&str; 11] = [
+const PROTECTED: [&str; 14] = [
+    "GET /debug/pprof/profile?seconds=0",
+    "GET /debug/pprof/heap?seconds=0",
+    "GET /debug/pprof/tasks",
     "GET /metrics",
     "GET /metrics/custom",
     "GET /api/plugins",

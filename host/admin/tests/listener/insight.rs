@@ -215,3 +215,36 @@ async fn the_level_of_the_log_is_set_for_a_time_and_comes_back() {
     }
     check(r#"{"level":"info"}"#, 200, "level", "info").await;
 }
+
+#[tokio::test]
+async fn profiles_are_taken_one_at_a_time() {
+    let scene = Scene::begin(None, &[]).await;
+    let check = async |request: &str, status: u16, code: &str| {
+        let heard = scene.ask(request, &[]).await;
+        assert_eq!((heard.status, &heard.json()["error"]["code"]), (status, &code.into()), "{request}");
+    };
+    check("GET /debug/pprof/profile?seconds=0", 400, "parameter").await;
+    check("GET /debug/pprof/profile?seconds=121", 400, "parameter").await;
+    check("GET /debug/pprof/heap?minutes=1", 400, "parameter").await;
+    // The tests run on the system's allocator.
+    check("GET /debug/pprof/heap?seconds=1", 501, "heap").await;
+    let ask = async || {
+        let mut connection = scene.connect().await;
+        let text = format!("GET /debug/pprof/profile?seconds=1 HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", scene.address);
+        connection.write_all(text.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        connection.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    };
+    let (one, other) = tokio::join!(ask(), ask());
+    let (taken, refused) = if one.starts_with(b"HTTP/1.1 200 ") { (one, other) } else { (other, one) };
+    assert!(refused.starts_with(b"HTTP/1.1 409 "), "{:?}", String::from_utf8_lossy(&refused));
+    assert!(taken.starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&taken));
+    let tasks = scene.ask("GET /debug/pprof/tasks", &[]).await.json();
+    assert!(tasks["tasks"].as_u64().is_some_and(|tasks| tasks > 0), "{tasks}");
+    assert!(tasks["workers"].as_array().is_some_and(|workers| !workers.is_empty()), "{tasks}");
+    let end = taken.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let mut profile = Vec::new();
+    std::io::Read::read_to_end(&mut GzDecoder::new(&taken[end + 4..]), &mut profile).unwrap();
+    assert!(profile.windows(11).any(|window| window == b"nanoseconds"));
+}
