@@ -25,6 +25,11 @@ use cli::{Command, RunArguments};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Read by jemalloc before `main`: it can record who allocates, and does so only while an operator takes a heap profile.
+// SAFETY: jemalloc declares the symbol as a pointer to a C string, with which a slice begins; nobody else exports it.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static ALLOCATOR_SETTINGS: &[u8] = b"prof:true,prof_active:false,lg_prof_sample:19\0";
+
 /// `EX_USAGE` of sysexits.h: the command line or the configuration is wrong, and nothing was started.
 const USAGE: u8 = 64;
 
