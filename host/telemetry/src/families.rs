@@ -164,7 +164,7 @@ metrics! {
     histogram(Session) SessionDuration session_duration "mcp_server_session_duration_seconds" [Server]
         "Time from a session's initialize to its end, in seconds; for one that was left idle, to its last use.";
     counter ConnectionsRefused connections_refused "watchgate_connections_refused_total" [Reason]
-        "Client connections ended before there was an exchange; reason is tls_handshake, slow_head, malformed_head, head_too_large or too_many.";
+        "Client connections ended before there was an exchange; reason is tls_handshake, slow_head, malformed_head or head_too_large.";
     gauge TlsCertNotAfter tls_cert_not_after "watchgate_tls_cert_not_after_seconds" [Name]
         "When the certificate in use ends, seconds since the Unix epoch.";
     counter TlsReloads tls_reloads "watchgate_tls_reloads_total" [Name, Result]

@@ -90,8 +90,6 @@ words! {
         MalformedHead = "malformed_head",
         /// The head of a request was over the limits for all servers.
         HeadTooLarge = "head_too_large",
-        /// There were as many connections as are let in.
-        TooMany = "too_many",
     }
 
     /// What made a request one that no page or name of ours could have sent.

@@ -66,9 +66,9 @@ mod tests {
 
     #[test]
     fn only_the_part_below_the_heading_is_written() {
-        let page = with_settings("# Proxying\n\nBy hand.\n\n## Every key of the configuration file\n\nold\n", "new\n").unwrap();
+        let page = with_settings("# Proxying\n\nBy hand.\n\n## Every key of the configuration file\n\nstale words\n", "new\n").unwrap();
         assert!(
-            page.starts_with("# Proxying\n\nBy hand.\n\n## Every key") && page.ends_with("\n\nnew\n") && !page.contains("old"),
+            page.starts_with("# Proxying\n\nBy hand.\n\n## Every key") && page.ends_with("\n\nnew\n") && !page.contains("stale"),
             "{page}"
         );
         assert_eq!(with_settings("# Proxying\n", "new\n"), None);

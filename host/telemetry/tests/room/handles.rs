@@ -59,7 +59,7 @@ fn retries_and_verdicts_are_counted_by_result() {
 
 #[test]
 fn the_front_door_counts_whom_it_turns_away() {
-    let reasons = ["tls_handshake", "slow_head", "malformed_head", "head_too_large", "too_many"];
+    let reasons = ["tls_handshake", "slow_head", "malformed_head", "head_too_large"];
     for reason in ConnectionRefusal::ALL {
         check("watchgate_connections_refused_total", "reason", &reasons, reason.as_str(), |telemetry, _| {
             telemetry.emit(ConnectionRefused { reason: *reason });
