@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use watchgate_telemetry::{
-    AccessLine, AccessLogTarget, ExchangeFinished, HttpMethod, NameKind, OperationFinished, ServerMetrics, Telemetry, TelemetryConfig,
+    AccessLine, AccessLogTarget, ExchangeFinished, HttpMethod, NameKind, OperationFinished, ServerMetrics, SpanId, Telemetry,
+    TelemetryConfig, TraceId,
 };
 
 const TOOLS: [&str; 8] = ["echo", "add", "get-weather", "search", "read_file", "write_file", "list", "delete"];
@@ -25,7 +26,13 @@ fn emit_exchange(telemetry: &Telemetry, server: &ServerMetrics) {
         plugins: Duration::ZERO,
         request_bytes: 300,
         response_bytes: 300,
-        line: AccessLine::default(),
+        line: AccessLine {
+            mcp_method: Some("tools/call"),
+            name_kind: Some(NameKind::Tool),
+            trace_id: TraceId::new([1; 16]),
+            span_id: SpanId::new([2; 8]),
+            ..AccessLine::default()
+        },
     });
 }
 

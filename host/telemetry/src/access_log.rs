@@ -19,7 +19,7 @@ pub enum AccessLogTarget {
     Stdout,
     /// Appended to this file, which is made when absent.
     File(PathBuf),
-    /// Nowhere.
+    /// Nowhere: none are made, so none are remembered or pushed either.
     #[default]
     Off,
 }

@@ -81,7 +81,14 @@ fn one_exchange(telemetry: &Telemetry, server: &ServerMetrics, error_type: Optio
         request_bytes: 300,
         response_bytes: 300,
     });
-    emit_exchange(telemetry, server, AccessLine::default());
+    let line = AccessLine {
+        mcp_method: Some(method),
+        trace_id: TraceId::new([1; 16]),
+        span_id: SpanId::new([2; 8]),
+        connect: Duration::from_micros(100),
+        ..AccessLine::default()
+    };
+    emit_exchange(telemetry, server, line);
     drop(in_flight);
 }
 
@@ -94,7 +101,7 @@ fn emit_exchange(telemetry: &Telemetry, server: &ServerMetrics, line: AccessLine
         started: SystemTime::UNIX_EPOCH,
         duration: Duration::from_micros(900),
         upstream: Duration::from_micros(800),
-        plugins: Duration::ZERO,
+        plugins: Duration::from_micros(20),
         request_bytes: 300,
         response_bytes: 300,
         line,
@@ -105,7 +112,13 @@ fn emit_exchange(telemetry: &Telemetry, server: &ServerMetrics, line: AccessLine
 fn the_hot_path_does_not_allocate() {
     let folder = tempfile::tempdir().unwrap();
     let access_log = AccessLogTarget::File(folder.path().join("access.log"));
-    let telemetry = Telemetry::new(TelemetryConfig { access_log, servers: vec!["s".into()], ..TelemetryConfig::default() }).unwrap();
+    let config = TelemetryConfig {
+        access_log,
+        slow_call_threshold: Some(Duration::from_millis(1)),
+        servers: vec!["s".into()],
+        ..TelemetryConfig::default()
+    };
+    let telemetry = Telemetry::new(config).unwrap();
     let server = telemetry.server("s");
     let plugin = telemetry.plugin("p");
     let endpoint = telemetry.endpoint("s", "a:1");
