@@ -123,7 +123,12 @@ pub(super) const RETRY: Section = Section {
     shape: Shape::Table,
     meaning: "How often a request that never left is tried again. One that a server may have seen never is.",
     keys: &[
-        Key::new("max", Form::Count(0, 10), Is("2"), "tries beyond the first, each on another endpoint; a server with one endpoint, and one whose session is there, is asked once"),
+        Key::new(
+            "max",
+            Form::Count(0, 10),
+            Is("2"),
+            "tries beyond the first, each on another endpoint; a server with one endpoint, and one whose session is there, is asked once",
+        ),
         Key::new("budget", Form::Share, Is("0.2"), "retries in relation to requests, over the last ten seconds"),
         Key::new("min_per_second", Form::Count(0, 10_000), Is("10"), "retries a second that are allowed whatever the budget says"),
     ],
