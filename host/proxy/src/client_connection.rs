@@ -21,6 +21,7 @@ use tokio::time::{interval, timeout};
 use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused};
 
 use crate::config::{Limits, Timeouts};
+use crate::departure::Departure;
 use crate::life;
 use crate::listener::{Order, Speech};
 use crate::replayed::Replayed;
@@ -59,7 +60,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, speech: Arc<Speech>, stream: TcpS
     let _ = stream.set_nodelay(true);
     guard_against_silence(&stream, timeouts.client_body);
     let caller = Caller { address, is_tls: speech.tls.is_some() };
-    let connection = Connection { shared: shared.clone(), timeouts, limits, caller, order };
+    let connection = Connection { shared: shared.clone(), timeouts, limits, departure: Departure::of(&stream), caller, order };
     let result = match &speech.tls {
         None => connection.serve_cleartext(stream, speech.http2).await,
         Some(tls) => match timeout(connection.timeouts.client_head, tls.accept(stream)).await {
@@ -113,6 +114,7 @@ struct Connection {
     shared: Arc<Shared>,
     timeouts: Timeouts,
     limits: Limits,
+    departure: Departure,
     caller: Caller,
     order: watch::Receiver<Order>,
 }
@@ -135,7 +137,8 @@ impl Connection {
     }
 
     async fn serve_http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Ended> {
-        let Self { shared, timeouts, limits, caller, mut order } = self;
+        let Self { shared, timeouts, limits, departure, caller, mut order } = self;
+        let stream = departure.watch(stream);
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
@@ -160,13 +163,17 @@ impl Connection {
             }
             // The guard that `wait_for` answers must not live across the wait below.
             () = async { let _ = order.wait_for(|order| *order > Order::Serve).await; } => {}
+            () = departure.unseen() => return Ok(()),
         }
         connection.as_mut().graceful_shutdown();
-        Ok(connection.await?)
+        tokio::select! {
+            result = connection => Ok(result?),
+            () = departure.unseen() => Ok(()),
+        }
     }
 
     async fn serve_http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Ended> {
-        let Self { shared, timeouts, limits, caller, mut order } = self;
+        let Self { shared, timeouts, limits, caller, mut order, .. } = self;
         let active = Arc::new(AtomicUsize::new(0));
         let waiting = Arc::new(Waiting::default());
         let service = service_fn(|request| {

@@ -20,6 +20,7 @@ mod config;
 mod connect;
 mod connection_slots;
 mod decode;
+mod departure;
 mod endpoint;
 mod endpoint_event;
 mod error_id;

@@ -91,6 +91,20 @@ fn a_client_that_leaves_and_a_stream_give_their_place_back() {
     release.open();
 }
 
+#[test]
+fn a_client_that_has_sent_more_than_it_asked_is_seen_to_leave() {
+    for more in [&b"\r\n"[..], &post(&[], CALL)] {
+        let upstream = holding(&Gate::default());
+        let rig = Rig::new(limited(upstream.address(), ServerLimits::default()));
+        let mut leaving = rig.open(&[("X-Hold", "1")], CALL);
+        wait_until("it has come", || (upstream.requests().len() == 1).then_some(()));
+        leaving.send(more).unwrap();
+        assert_eq!(rig.metrics().metric("watchgate_http_requests_in_flight", &[]), 1.0);
+        drop(leaving);
+        wait_until("nothing goes on", || (rig.metrics().metric("watchgate_http_requests_in_flight", &[]) == 0.0).then_some(()));
+    }
+}
+
 /// Says in the head that the answer is a stream without end.
 const LISTEN: (&str, &str) = ("Mcp-Method", "subscriptions/listen");
 
