@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use watchgate_hooks::PolicyCall;
-use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, RequestId, header as mcp_header};
-use watchgate_telemetry::{ErrorType, HttpMethod, InFlightGuard, NameKind, TraceId};
+use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, RequestId, header as mcp_header, method};
+use watchgate_telemetry::{ClientIntroduced, ErrorType, HttpMethod, InFlightGuard, NameKind, TraceId};
 
 use crate::endpoint::Endpoint;
 use crate::error_id::ErrorId;
@@ -317,6 +317,9 @@ impl Exchange {
             self.line.rpc_error_code = Some(code);
         }
         self.note_outcome(outcome);
+        if outcome == Outcome::Ok && matches!(operation.known_method(), Some(method::INITIALIZE | method::SERVER_DISCOVER)) {
+            self.shared.telemetry.emit(ClientIntroduced { protocol_version: self.protocol_version, name: operation.peer_name.as_deref() });
+        }
         let overhead = if operation.direction == Direction::ClientToServer { self.timing.overhead() } else { None };
         let ending = Ending { outcome, answer: Some(answer), text, failure: None, upstream, overhead };
         operation.finish(&self.shared, &self.server, self.protocol_version, ending);

@@ -25,6 +25,8 @@ pub(crate) struct OpenOperation {
     pub(crate) request_bytes: u64,
     pub(crate) argument_bytes: u64,
     pub(crate) protocol_version: Option<Box<str>>,
+    /// The sender's own name, where the message says it.
+    pub(crate) peer_name: Option<Box<str>>,
     pub(crate) text: Option<Bytes>,
 }
 
@@ -67,6 +69,7 @@ impl OpenOperation {
             request_bytes: envelope.bytes,
             argument_bytes: envelope.argument_bytes,
             protocol_version: envelope.protocol_version,
+            peer_name: envelope.peer_name,
             text,
         })
     }

@@ -122,6 +122,7 @@ mod tests {
             request_bytes: 0,
             argument_bytes: 0,
             protocol_version: None,
+            peer_name: None,
             text: None,
         }
     }
