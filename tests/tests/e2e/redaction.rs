@@ -186,7 +186,7 @@ fn a_policy_that_loops_three_times_in_a_row_is_called_no_more() {
 
 /// Three calls through a probe that puts the number of its instance's calls in the place of the word.
 fn check_instances(settings: &str, expected: [&str; 4]) {
-    let config = "[config]\nredact = \"count-instances\"\nwhen = \"zap\"\ndirections = [\"server-to-client\"]\n";
+    let config = "[config]\nredact = \"count-instances\"\nwhen = \"zap\"\nsurfaces = [\"wire\"]\ndirections = [\"server-to-client\"]\n";
     let scene = Scene::start(&format!("{ALONE}{settings}\n{config}"));
     let seen = expected.map(|_| scene.call("/json", &json!(1), BAD_TOOL, "good")["result"]["content"][0]["text"].clone());
     assert_eq!(seen, expected.map(Value::from), "{settings}");
