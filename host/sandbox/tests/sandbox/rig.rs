@@ -73,6 +73,8 @@ impl Rig {
 pub fn configured(config: Value) -> PluginSettings {
     let mut settings = PluginSettings { config_json: config.to_string(), ..PluginSettings::default() };
     settings.limits.wall = Some(Duration::from_secs(20));
+    // What grows without end reaches it before its CPU budget, and what other tests measure of this process is not disturbed.
+    settings.limits.memory_bytes = 16 << 20;
     settings
 }
 
