@@ -119,13 +119,7 @@ fn span(span: &SpanRecord) -> Value {
 }
 
 fn attributes(attributes: &[(Attribute, AttributeValue)]) -> Map<String, Value> {
-    let value = |value: &AttributeValue| match value {
-        AttributeValue::Str(text) => json!(text),
-        AttributeValue::Int(number) => json!(number),
-        AttributeValue::Bool(yes) => json!(yes),
-        AttributeValue::Float(number) => json!(number),
-    };
-    attributes.iter().map(|(name, found)| (name.as_str().to_owned(), value(found))).collect()
+    attributes.iter().map(|(name, found)| (name.as_str().to_owned(), json!(found))).collect()
 }
 
 /// As a text, like OTLP: as a number it would lose its last digits in most readers.

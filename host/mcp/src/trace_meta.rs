@@ -35,7 +35,7 @@ pub fn with_trace(body: &[u8], how: MetaTrace, traceparent: &str, tracestate: Op
     Some(json::splice(body, &edits))
 }
 
-/// `traceparent` and `tracestate` of a message's `_meta`, decoded, where they are strings.
+/// `traceparent`, `tracestate` and `baggage` of a message's `_meta`, decoded, where they are strings.
 pub fn trace_of(body: &[u8]) -> (Option<String>, Option<String>, Option<String>) {
     let text = |name: &str| {
         let params = member(body, 0..body.len(), "params")??;

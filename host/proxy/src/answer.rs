@@ -38,7 +38,7 @@ pub(crate) async fn relay(
     is_head: bool,
 ) -> Response<Body> {
     if !exchange.shared.hooks.load().missing_required.is_empty() {
-        let id = only_id(&exchange);
+        let id = exchange.only_id();
         return answer_fault(exchange, Fault::PluginMissing, id.as_ref());
     }
     let has_no_body = is_head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || upstream.is_end();
@@ -176,7 +176,7 @@ async fn redact_whole(
             deny_unreadable(exchange)
         }
         Err(Gathering::Failed(fault)) => {
-            let id = only_id(&exchange);
+            let id = exchange.only_id();
             answer_fault(exchange, fault, id.as_ref())
         }
     }
@@ -244,7 +244,7 @@ fn deny_answer(
     let answers: Vec<&Option<RequestId>> =
         ids.iter().filter(|(kind, _)| matches!(kind, MessageKind::Result | MessageKind::Error)).map(|(_, id)| id).collect();
     if answers.is_empty() {
-        let id = only_id(&exchange);
+        let id = exchange.only_id();
         exchange.note_fault(Fault::DeniedAnswer, error_id);
         return finish_with(exchange, Fault::DeniedAnswer.response(id.as_ref(), error_id));
     }
@@ -263,16 +263,9 @@ fn deny_answer(
 
 /// An answer that cannot be looked at does not pass.
 fn deny_unreadable(mut exchange: Box<Exchange>) -> Response<Body> {
-    let id = only_id(&exchange);
+    let id = exchange.only_id();
     let response = fault_response(&mut exchange, Fault::DeniedAnswer, id.as_ref());
     finish_with(exchange, response)
-}
-
-fn only_id(exchange: &Exchange) -> Option<RequestId> {
-    match exchange.operations.as_slice() {
-        [only] => only.id.clone(),
-        _ => None,
-    }
 }
 
 enum Gathering {

@@ -21,10 +21,9 @@ use tokio::time::{interval, timeout};
 use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused};
 
 use crate::config::{Limits, Timeouts};
-use crate::departure::Departure;
+use crate::departure::{Departure, Watched};
 use crate::life;
 use crate::listener::{Order, Speech};
-use crate::replayed::Replayed;
 use crate::server::Shared;
 
 /// A client that is gone without a word is noticed after about this long and a few probes.
@@ -64,8 +63,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, speech: Arc<Speech>, stream: TcpS
     let result = match &speech.tls {
         None => connection.serve_cleartext(stream, speech.http2).await,
         Some(tls) => match timeout(connection.timeouts.client_head, tls.accept(stream)).await {
-            Ok(Ok(stream)) if stream.is_http2() => connection.serve_http2(stream).await,
-            Ok(Ok(stream)) => connection.serve_http1(stream).await,
+            Ok(Ok(stream)) => {
+                let is_http2 = stream.is_http2();
+                let stream = connection.departure.watch(stream, &[]);
+                if is_http2 { connection.serve_http2(stream).await } else { connection.serve_http1(stream).await }
+            }
             Ok(Err(error)) => Err(Ended::Handshake(error)),
             Err(_) => Err(Ended::SlowHandshake),
         },
@@ -123,6 +125,7 @@ impl Connection {
     /// HTTP/1.1, or HTTP/2 where the first bytes say so.
     async fn serve_cleartext(self, mut stream: TcpStream, http2: bool) -> Result<(), Ended> {
         if !http2 {
+            let stream = self.departure.watch(stream, &[]);
             return self.serve_http1(stream).await;
         }
         let mut order = self.order.clone();
@@ -132,13 +135,12 @@ impl Connection {
             _ = order.wait_for(|order| *order > Order::Serve) => return Ok(()),
         };
         let (first, length) = first.map_err(|_| Ended::SlowHead)?.map_err(Ended::Read)?;
-        let stream = Replayed::new(stream, &first[..length]);
+        let stream = self.departure.watch(stream, &first[..length]);
         if first[..length] == *PREFACE { self.serve_http2(stream).await } else { self.serve_http1(stream).await }
     }
 
-    async fn serve_http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Ended> {
+    async fn serve_http1(self, stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>) -> Result<(), Ended> {
         let Self { shared, timeouts, limits, departure, caller, mut order } = self;
-        let stream = departure.watch(stream);
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
@@ -172,7 +174,7 @@ impl Connection {
         }
     }
 
-    async fn serve_http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Ended> {
+    async fn serve_http2(self, stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>) -> Result<(), Ended> {
         let Self { shared, timeouts, limits, caller, mut order, .. } = self;
         let active = Arc::new(AtomicUsize::new(0));
         let waiting = Arc::new(Waiting::default());

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::interval;
@@ -25,8 +26,10 @@ pub(crate) struct Departure {
     is_read: Arc<AtomicBool>,
 }
 
-/// A stream that says whether it is being read.
+/// A stream that says whether it is being read, some of whose first bytes may have been read already.
 pub(crate) struct Watched<S> {
+    /// Given again before what follows them.
+    first: Bytes,
     stream: S,
     is_read: Arc<AtomicBool>,
 }
@@ -37,9 +40,9 @@ impl Departure {
         Self { socket: stream.as_raw_fd(), is_read: Arc::default() }
     }
 
-    /// What is to be read in place of the connection, or of what is spoken over it.
-    pub(crate) fn watch<S>(&self, stream: S) -> Watched<S> {
-        Watched { stream, is_read: self.is_read.clone() }
+    /// What is to be read in place of the connection, or of what is spoken over it, from which `first` was read.
+    pub(crate) fn watch<S>(&self, stream: S, first: &[u8]) -> Watched<S> {
+        Watched { first: Bytes::copy_from_slice(first), stream, is_read: self.is_read.clone() }
     }
 
     /// Resolves when the client has left and nobody else will notice.
@@ -68,6 +71,12 @@ impl Departure {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let length = self.first.len().min(buffer.remaining());
+            buffer.put_slice(&self.first[..length]);
+            self.first.advance(length);
+            return Poll::Ready(Ok(()));
+        }
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         self.is_read.store(read.is_pending(), Ordering::Relaxed);
         read

@@ -295,6 +295,14 @@ impl Exchange {
         }
     }
 
+    /// The id of the one operation that is open, where it has one.
+    pub(crate) fn only_id(&self) -> Option<RequestId> {
+        match self.operations.as_slice() {
+            [only] => only.id.clone(),
+            _ => None,
+        }
+    }
+
     /// Method and name of the request that an answer with this id belongs to.
     pub(crate) fn asked(&self, id: Option<&RequestId>) -> Option<(Box<str>, Option<Box<str>>)> {
         let found = match id {

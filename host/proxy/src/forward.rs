@@ -63,9 +63,8 @@ pub(crate) async fn forward(
     shared: &Shared,
     server: &Server,
     outgoing: Outgoing,
-    trace: Option<&mut TraceNotes>,
+    mut trace: Option<&mut TraceNotes>,
 ) -> Result<Answered, Fault> {
-    let mut trace = trace;
     let deadline = tokio::time::Instant::now() + server.config.timeouts.head;
     let Outgoing { method, target, headers, client_host, body, only } = outgoing;
     let mut request = Request::new(body);

@@ -47,7 +47,6 @@ mod ready;
 mod redact;
 mod refusal;
 mod relay;
-mod replayed;
 mod retry_budget;
 mod route;
 mod scan;

@@ -261,10 +261,7 @@ fn accepted() -> Response<Body> {
 
 /// `forward`, then `relay`.
 async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut exchange: Box<Exchange>, ready: Ready) -> Response<Body> {
-    let id = match exchange.operations.as_slice() {
-        [only] => only.id.clone(),
-        _ => None,
-    };
+    let id = exchange.only_id();
     // Only a session can bring requests of the server, and only a policy can have them refused.
     let may_be_asked = ready.plan.config.expects_policies
         && (exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));

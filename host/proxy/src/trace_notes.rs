@@ -86,9 +86,8 @@ impl TraceNotes {
             return;
         }
         let (traceparent, tracestate, baggage) = watchgate_mcp::trace_meta::trace_of(body);
-        let bytes = |text: &'_ Option<String>| text.as_deref().map(str::as_bytes).map(<[u8]>::to_vec);
-        let (parent, state, baggage) = (bytes(&traceparent), bytes(&tracestate), bytes(&baggage));
-        let (meta, invalid) = TraceContext::read(parent.as_deref(), state.as_deref(), baggage.as_deref());
+        let [parent, state, baggage] = [&traceparent, &tracestate, &baggage].map(|text| text.as_deref().map(str::as_bytes));
+        let (meta, invalid) = TraceContext::read(parent, state, baggage);
         for reason in invalid {
             telemetry.emit(TraceContextInvalid { reason });
         }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use opentelemetry_semantic_conventions::attribute as semconv;
+use serde::Serialize;
 
 /// What the values of an attribute are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +32,9 @@ impl AttributeKind {
     }
 }
 
-/// The value of an attribute.
-#[derive(Clone, Debug, PartialEq)]
+/// The value of an attribute. Serialized as what it is: a text, a number, or yes or no.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum AttributeValue {
     /// Text. What comes from messages has passed the telemetry surface of the redaction plugins.
     Str(Cow<'static, str>),

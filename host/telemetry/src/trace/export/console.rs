@@ -89,13 +89,7 @@ fn span_value(record: &TraceRecord, span: &SpanRecord) -> Value {
 }
 
 fn attributes(attributes: &[(Attribute, AttributeValue)]) -> Map<String, Value> {
-    let value = |value: &AttributeValue| match value {
-        AttributeValue::Str(text) => json!(text),
-        AttributeValue::Int(number) => json!(number),
-        AttributeValue::Bool(yes) => json!(yes),
-        AttributeValue::Float(number) => json!(number),
-    };
-    attributes.iter().map(|(attribute, found)| (attribute.as_str().to_owned(), value(found))).collect()
+    attributes.iter().map(|(attribute, found)| (attribute.as_str().to_owned(), json!(found))).collect()
 }
 
 fn since_epoch(time: SystemTime) -> u64 {
