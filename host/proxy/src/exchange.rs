@@ -2,24 +2,23 @@
 //! is dropped unfinished is one whose client left.
 
 mod ending;
+mod messages;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use watchgate_hooks::PolicyCall;
-use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, RequestId, header as mcp_header, method};
-use watchgate_telemetry::{ClientIntroduced, ErrorType, HttpMethod, InFlightGuard, NameKind, TraceId};
+use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header};
+use watchgate_telemetry::{ErrorType, HttpMethod, InFlightGuard, TraceId};
 
 use crate::endpoint::Endpoint;
 use crate::error_id::ErrorId;
 use crate::fault::Fault;
 use crate::line_facts::LineFacts;
-use crate::operation::{Ending, OpenOperation, outcome_of};
+use crate::operation::{Ending, OpenOperation};
 use crate::pending::SessionKey;
-use crate::scan::MAX_ELEMENTS;
 use crate::server::{Server, Shared};
 use crate::slots::{ClientStream, Slot};
 use crate::timing::Timing;
@@ -211,126 +210,6 @@ impl Exchange {
             self.session = Some(key);
             self.session_text = Some(key.hash.to_be_bytes());
         }
-    }
-
-    /// A message of the client, after redaction.
-    pub(crate) fn client_message(&mut self, envelope: Envelope, text: Option<Bytes>) {
-        match envelope.kind {
-            MessageKind::Request | MessageKind::Notification => {
-                if self.protocol_version.is_none() {
-                    self.protocol_version = envelope.protocol_version.as_deref().and_then(|version| known_version(version.as_bytes()));
-                }
-                let Some(operation) = OpenOperation::from_envelope(Direction::ClientToServer, envelope, self.timing.started(), text) else {
-                    return;
-                };
-                self.line.note_operation(&operation);
-                // A notification is answered by the status of the exchange: it stays open until then. A body has no more messages than this, see `scan`.
-                debug_assert!(self.operations.len() < MAX_ELEMENTS);
-                self.operations.push(operation);
-            }
-            MessageKind::Result | MessageKind::Error => {
-                if let (Some(session), Some(id)) = (self.session, &envelope.id)
-                    && let Some(operation) = self.shared.pending.take(session, Direction::ServerToClient, id)
-                {
-                    // For a server's request the client is the one that was waited for.
-                    let upstream = operation.started.elapsed();
-                    self.end_operation(operation, &envelope, text, upstream);
-                }
-            }
-            MessageKind::Invalid => {}
-        }
-    }
-
-    /// A message of the server, after redaction.
-    pub(crate) fn server_message(&mut self, envelope: Envelope, text: Option<Bytes>) {
-        for listed in &envelope.listed {
-            match listed.kind {
-                ListKind::Tool => self.server.metrics.learn(NameKind::Tool, &listed.name),
-                ListKind::Prompt => self.server.metrics.learn(NameKind::Prompt, &listed.name),
-                // URIs are never labels.
-                ListKind::ResourceTemplate => {}
-            }
-        }
-        if let Some(version) = envelope.protocol_version.as_deref().and_then(|version| known_version(version.as_bytes())) {
-            self.protocol_version = Some(version);
-        }
-        match envelope.kind {
-            MessageKind::Result | MessageKind::Error => {
-                if let Some(operation) = self.take_asked(envelope.id.as_ref()) {
-                    let upstream = self.timing.upstream();
-                    self.end_operation(operation, &envelope, text, upstream);
-                }
-            }
-            MessageKind::Request => {
-                if let Some(operation) = OpenOperation::from_envelope(Direction::ServerToClient, envelope, Instant::now(), text)
-                    && let Some(session) = self.session
-                {
-                    self.shared.remember(session, operation);
-                }
-            }
-            MessageKind::Notification => {
-                if let Some(operation) = OpenOperation::from_envelope(Direction::ServerToClient, envelope, Instant::now(), text) {
-                    let ending = Ending::without_answer(Outcome::Ok, None, Duration::ZERO);
-                    operation.finish(&self.shared, &self.server, self.protocol_version, ending);
-                }
-            }
-            MessageKind::Invalid => {}
-        }
-    }
-
-    /// The operation that this answer ends: one of this exchange, or one remembered from an earlier stream of the session.
-    fn take_asked(&mut self, id: Option<&RequestId>) -> Option<OpenOperation> {
-        match id {
-            Some(id) => {
-                if let Some(index) = self.operations.iter().position(|operation| operation.id.as_ref() == Some(id)) {
-                    return Some(self.operations.swap_remove(index));
-                }
-                self.shared.pending.take(self.session?, Direction::ClientToServer, id)
-            }
-            // Errors may come without an id; with one request open there is no doubt whose it is.
-            None => match self.operations.as_slice() {
-                [only] if only.is_request => self.operations.pop(),
-                _ => None,
-            },
-        }
-    }
-
-    /// The id of the one operation that is open, where it has one.
-    pub(crate) fn only_id(&self) -> Option<RequestId> {
-        match self.operations.as_slice() {
-            [only] => only.id.clone(),
-            _ => None,
-        }
-    }
-
-    /// Method and name of the request that an answer with this id belongs to.
-    pub(crate) fn asked(&self, id: Option<&RequestId>) -> Option<(Box<str>, Option<Box<str>>)> {
-        let found = match id {
-            Some(id) => self.operations.iter().find(|operation| operation.id.as_ref() == Some(id)),
-            None => match self.operations.as_slice() {
-                [only] => Some(only),
-                _ => None,
-            },
-        };
-        match (found, id, self.session) {
-            (Some(operation), _, _) => Some((operation.method.as_str().into(), operation.name.clone())),
-            (None, Some(id), Some(session)) => self.shared.pending.peek(session, Direction::ClientToServer, id),
-            _ => None,
-        }
-    }
-
-    fn end_operation(&mut self, operation: OpenOperation, answer: &Envelope, text: Option<Bytes>, upstream: Duration) {
-        let outcome = outcome_of(answer);
-        if let Some(code) = answer.error_code {
-            self.line.rpc_error_code = Some(code);
-        }
-        self.note_outcome(outcome);
-        if outcome == Outcome::Ok && matches!(operation.known_method(), Some(method::INITIALIZE | method::SERVER_DISCOVER)) {
-            self.shared.telemetry.emit(ClientIntroduced { protocol_version: self.protocol_version, name: operation.peer_name.as_deref() });
-        }
-        let overhead = if operation.direction == Direction::ClientToServer { self.timing.overhead() } else { None };
-        let ending = Ending { outcome, answer: Some(answer), text, failure: None, upstream, overhead };
-        operation.finish(&self.shared, &self.server, self.protocol_version, ending);
     }
 
     /// A message was denied that ends no operation of the client: a request or notification of the server, an opaque body.
