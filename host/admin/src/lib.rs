@@ -25,6 +25,7 @@ mod traces;
 
 pub use commands::{Breaker, BreakerWish, Commands, ConfigComplaint, ConfigReload, NoSuchEndpoint};
 pub use operator_api::AdminState;
+pub use route::is_taken;
 pub use secret::Secret;
 pub use server::{Admin, AdminError};
 pub use time_text::parse_duration;

@@ -27,11 +27,15 @@ use crate::{compressed, cpu_profile, heap_profile, log_level, logs, runtime_task
 
 /// Hardly a request here needs a body; a small one is read all the same, so that the connection can be used again.
 const MAX_BODY: usize = 64 * 1024;
+/// Where metrics are whatever the configuration says.
+const METRICS: &str = "/metrics";
 const BODY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What this listener shows and does.
 #[derive(Clone)]
 pub struct AdminState {
+    /// Where metrics are, beside `/metrics`.
+    pub metrics_path: String,
     /// For `/metrics`.
     pub telemetry: Arc<Telemetry>,
     /// For `/health*`.
@@ -62,10 +66,11 @@ impl OperatorApi {
     /// Answers one request. Never fails: what is wrong is an answer too.
     pub async fn serve(&self, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        let open = Route::of_path(head.uri.path()).is_some_and(Route::is_open);
+        let path = if head.uri.path() == self.state.metrics_path { METRICS } else { head.uri.path() };
+        let open = Route::of_path(path).is_some_and(Route::is_open);
         let mut answer = match self.guard.admit(&head.uri, &head.headers, open) {
             Err(why) => answer::turned_away(why),
-            Ok(()) => match Route::of(&head.method, head.uri.path()) {
+            Ok(()) => match Route::of(&head.method, path) {
                 Err(why) => answer::no_route(why),
                 Ok(route) => match read_body(body).await {
                     Err(refusal) => *refusal,

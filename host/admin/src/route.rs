@@ -4,6 +4,14 @@ use http::Method;
 
 use crate::{breakers, traces};
 
+/// Beginnings of paths that are this listener's own.
+const OWN: [&str; 5] = ["/api/", "/admin/", "/debug/", "/health", "/metrics"];
+
+/// Whether a path is this listener's own, so that nothing else can be put there.
+pub fn is_taken(path: &str) -> bool {
+    path == "/" || OWN.iter().any(|own| path.starts_with(own))
+}
+
 /// Everything this listener answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -91,6 +99,16 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_here_or_may_come_is_taken() {
+        let check = |path: &str, expected: bool| assert_eq!(is_taken(path), expected, "{path}");
+        for taken in ["/", "/metrics", "/metrics/custom", "/health/live", "/api/plugins", "/admin/log-level", "/debug/pprof/heap"] {
+            check(taken, true);
+        }
+        check("/prometheus", false);
+        check("/internal/metrics", false);
+    }
 
     #[test]
     fn routes_are_exact() {

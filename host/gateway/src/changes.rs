@@ -1,8 +1,9 @@
 //! How one configuration differs from another: what is applied, and what waits for the next start. Pure.
 
-use watchgate_telemetry::{BucketGroup, HistogramBuckets, TracesConfig};
+use watchgate_telemetry::{BucketGroup, HistogramBuckets, LogsPushConfig, MetricsPushConfig, PushConfig};
 
 use crate::file::logs::LogSettings;
+use crate::file::otlp::OtlpSettings;
 use crate::file::traces::TraceSettings;
 use crate::settings::Settings;
 
@@ -51,7 +52,10 @@ fn start_only(old: &Settings, new: &Settings) -> Vec<(&'static str, bool)> {
     ];
     own.into_iter()
         .chain(of_logs(&old.logs, &new.logs))
-        .chain(of_buckets(&old.buckets, &new.buckets))
+        .chain(of_logs_push(&old.logs.otlp, &new.logs.otlp))
+        .chain([("metrics.path", old.metrics.path != new.metrics.path)])
+        .chain(of_buckets(&old.metrics.buckets, &new.metrics.buckets))
+        .chain(of_metrics_push(&old.metrics.otlp, &new.metrics.otlp))
         .chain(of_traces(&old.traces, &new.traces))
         .collect()
 }
@@ -87,16 +91,64 @@ fn of_buckets(old: &HistogramBuckets, new: &HistogramBuckets) -> impl Iterator<I
     keys.into_iter().map(|(key, group)| (key, old.of(group) != new.of(group)))
 }
 
-fn of_traces(before: &TraceSettings, after: &TraceSettings) -> [(&'static str, bool); 21] {
+fn of_logs_push(before: &OtlpSettings<LogsPushConfig>, after: &OtlpSettings<LogsPushConfig>) -> [(&'static str, bool); 11] {
     let (old, new) = (&before.config, &after.config);
-    let client = |config: &TracesConfig| config.push.tls.client.clone().unzip();
+    let [endpoint, headers, compression, timeout, ca, certificate, key] = of_push(&old.push, &new.push);
+    [
+        ("logs.otlp.protocol", before.is_on != after.is_on || old.protocol != new.protocol),
+        ("logs.otlp.endpoint", endpoint),
+        ("logs.otlp.headers", headers),
+        ("logs.otlp.compression", compression),
+        ("logs.otlp.timeout", timeout),
+        ("logs.otlp.queue", old.queue != new.queue),
+        ("logs.otlp.batch", old.batch != new.batch),
+        ("logs.otlp.interval", old.interval != new.interval),
+        ("logs.otlp.tls.ca", ca),
+        ("logs.otlp.tls.certificate", certificate),
+        ("logs.otlp.tls.key", key),
+    ]
+}
+
+fn of_metrics_push(before: &OtlpSettings<MetricsPushConfig>, after: &OtlpSettings<MetricsPushConfig>) -> [(&'static str, bool); 9] {
+    let (old, new) = (&before.config, &after.config);
+    let [endpoint, headers, compression, timeout, ca, certificate, key] = of_push(&old.push, &new.push);
+    [
+        ("metrics.otlp.protocol", before.is_on != after.is_on || old.protocol != new.protocol),
+        ("metrics.otlp.endpoint", endpoint),
+        ("metrics.otlp.headers", headers),
+        ("metrics.otlp.compression", compression),
+        ("metrics.otlp.timeout", timeout),
+        ("metrics.otlp.interval", old.interval != new.interval),
+        ("metrics.otlp.tls.ca", ca),
+        ("metrics.otlp.tls.certificate", certificate),
+        ("metrics.otlp.tls.key", key),
+    ]
+}
+
+/// Endpoint, headers, compression, timeout; authorities, certificate and key of its TLS.
+fn of_push(old: &PushConfig, new: &PushConfig) -> [bool; 7] {
+    let client = |push: &PushConfig| push.tls.client.clone().unzip();
     let ((old_certificate, old_key), (new_certificate, new_key)) = (client(old), client(new));
     [
+        old.endpoint != new.endpoint,
+        old.headers != new.headers,
+        old.compression != new.compression,
+        old.timeout != new.timeout,
+        old.tls.ca != new.tls.ca,
+        old_certificate != new_certificate,
+        old_key != new_key,
+    ]
+}
+
+fn of_traces(before: &TraceSettings, after: &TraceSettings) -> [(&'static str, bool); 21] {
+    let (old, new) = (&before.config, &after.config);
+    let [endpoint, headers, compression, timeout, ca, certificate, key] = of_push(&old.push, &new.push);
+    [
         ("traces.exporter", before.exporter.unwrap_or_default() != after.exporter.unwrap_or_default()),
-        ("traces.endpoint", old.push.endpoint != new.push.endpoint),
-        ("traces.headers", old.push.headers != new.push.headers),
-        ("traces.compression", old.push.compression != new.push.compression),
-        ("traces.timeout", old.push.timeout != new.push.timeout),
+        ("traces.endpoint", endpoint),
+        ("traces.headers", headers),
+        ("traces.compression", compression),
+        ("traces.timeout", timeout),
         ("traces.queue", old.queue != new.queue),
         ("traces.batch", old.batch != new.batch),
         ("traces.interval", old.interval != new.interval),
@@ -110,9 +162,9 @@ fn of_traces(before: &TraceSettings, after: &TraceSettings) -> [(&'static str, b
         ("traces.resource", old.resource != new.resource),
         ("traces.recent_count", old.recent.count != new.recent.count),
         ("traces.recent_bytes", old.recent.bytes != new.recent.bytes),
-        ("traces.tls.ca", old.push.tls.ca != new.push.tls.ca),
-        ("traces.tls.certificate", old_certificate != new_certificate),
-        ("traces.tls.key", old_key != new_key),
+        ("traces.tls.ca", ca),
+        ("traces.tls.certificate", certificate),
+        ("traces.tls.key", key),
     ]
 }
 

@@ -4,7 +4,8 @@ pub mod access;
 mod keys;
 pub mod listeners;
 pub mod logs;
-mod metrics;
+pub mod metrics;
+pub mod otlp;
 mod part;
 pub mod proxy;
 pub mod push;
@@ -20,11 +21,11 @@ use toml::de::DeTable;
 use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
 use watchgate_proxy::{AuthConfig, ClientAddresses, ListenerConfig, ServerConfig};
-use watchgate_telemetry::HistogramBuckets;
 
 use crate::complaint::{Complaint, Place};
 use access::GuardSettings;
 use logs::LogSettings;
+use metrics::MetricsSettings;
 use part::{FileReader, Part};
 use proxy::ProxySettings;
 use secret::Environment;
@@ -58,8 +59,8 @@ pub struct FileSettings {
     pub cache: Option<PathBuf>,
     /// `[logs]`.
     pub logs: LogSettings,
-    /// `[metrics.buckets]`.
-    pub buckets: HistogramBuckets,
+    /// `[metrics]`.
+    pub metrics: MetricsSettings,
     /// `[traces]`.
     pub traces: TraceSettings,
     /// `[health]`; the servers are filled in later.
@@ -111,7 +112,7 @@ pub fn parse(text: &str, folder: &Path, environment: Environment<'_>) -> (FileSe
         auth: access::read_auth(&mut reader, &top),
         alerts: rules::read(&mut reader, &top),
         logs: logs::read(&mut reader, &top),
-        buckets: metrics::read_buckets(&mut reader, &top),
+        metrics: metrics::read(&mut reader, &top),
         traces: traces::read(&mut reader, &top),
         ..FileSettings::default()
     };

@@ -78,6 +78,7 @@ impl Rooms {
             control: proxy.control(),
         };
         let state = AdminState {
+            metrics_path: settings.metrics.path.clone(),
             telemetry: telemetry.clone(),
             health: health.clone(),
             alerts: alerts.clone(),
@@ -110,7 +111,7 @@ impl Rooms {
         // It waits on a thread where waiting holds up nobody.
         let is_out = spawn_blocking(move || self.telemetry.shutdown(LAST_TELEMETRY)).await.context("telemetry ended by a panic")?;
         if !is_out {
-            tracing::warn!("the last traces could not be exported");
+            tracing::warn!("the last traces, metrics or log lines could not be exported");
         }
         tracing::info!("ended");
         Ok(())

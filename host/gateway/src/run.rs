@@ -30,17 +30,17 @@ pub fn run(arguments: RunArguments, settings: Settings) -> anyhow::Result<()> {
 async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, workers: usize) -> anyhow::Result<()> {
     let asked_to_end = signals::watch().context("signals cannot be watched")?;
     let hangups = signals::hangups().context("signals cannot be watched")?;
-    #[allow(clippy::needless_update, reason = "what telemetry learns to do is off until it has a key")]
     let config = TelemetryConfig {
         access_log: settings.logs.access_log.clone(),
         access_log_rotation: settings.logs.rotation,
         access_fields: settings.logs.access_fields.clone(),
         slow_call_threshold: settings.logs.slow_call_threshold,
         log: Some(log.clone()),
-        buckets: settings.buckets.clone(),
+        buckets: settings.metrics.buckets.clone(),
         servers: settings.health.servers.clone(),
         traces: settings.traces.finished(),
-        ..TelemetryConfig::default()
+        metrics_push: settings.metrics.otlp.finished(),
+        logs_push: settings.logs.otlp.finished(),
     };
     let telemetry = Telemetry::new(config)?;
     let _watched = telemetry.watch_runtime(&Handle::current()).context("the runtime cannot be watched")?;

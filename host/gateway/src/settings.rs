@@ -9,13 +9,13 @@ use watchgate_admin::Secret;
 use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
 use watchgate_proxy::{ListenerConfig, Mount, ProxyConfig, ServerConfig};
-use watchgate_telemetry::HistogramBuckets;
 
 use crate::cli::RunArguments;
 use crate::complaint::Complaint;
 use crate::effective;
 use crate::file::listeners::cleartext;
 use crate::file::logs::{self, LogSettings};
+use crate::file::metrics::MetricsSettings;
 use crate::file::secret::Environment;
 use crate::file::traces::TraceSettings;
 use crate::file::{self, FileSettings};
@@ -64,8 +64,8 @@ pub struct Settings {
     pub cache: Cache,
     /// Both logs.
     pub logs: LogSettings,
-    /// Of histograms.
-    pub buckets: HistogramBuckets,
+    /// How metrics are told.
+    pub metrics: MetricsSettings,
     /// Traces.
     pub traces: TraceSettings,
     /// For health.
@@ -103,7 +103,7 @@ impl Settings {
             required: started.required.clone(),
             cache: started.cache.clone(),
             logs: LogSettings { level: self.logs.level.clone(), ..started.logs.clone() },
-            buckets: started.buckets.clone(),
+            metrics: started.metrics.clone(),
             traces: self.traces.with_start_only_of(&started.traces),
             ..self
         };
@@ -127,7 +127,7 @@ pub fn load(arguments: &RunArguments) -> Loaded {
 /// Puts the standard variables of OpenTelemetry on top of the file; what should be known of them.
 fn apply_otel(environment: Environment<'_>, file: &mut FileSettings, complaints: &mut Vec<Complaint>) -> Vec<String> {
     let mut variables = OtelVariables::new(environment);
-    variables.apply(&mut file.traces);
+    variables.apply(&mut file.traces, &mut file.metrics.otlp, &mut file.logs.otlp);
     complaints.append(&mut variables.complaints);
     effective::show_all(&mut file.document, variables.shown);
     variables.warnings
@@ -163,7 +163,7 @@ fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<C
         required,
         cache: cache(file.cache),
         logs: with_flags(file.logs, arguments, complaints),
-        buckets: file.buckets,
+        metrics: file.metrics,
         traces: file.traces,
         alerts: file.alerts,
         warnings: Vec::new(),

@@ -4,6 +4,7 @@
 mod alerting;
 mod broken;
 mod chaos;
+mod collected;
 mod config_reload;
 mod config_sources;
 mod conformance;

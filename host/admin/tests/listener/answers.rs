@@ -126,7 +126,7 @@ async fn breakers_are_shown_and_set_by_hand() {
 async fn head_is_get_without_the_body() {
     let scene = Scene::begin(None, &[]).await;
     scene.health.set_startup_done();
-    for path in ["/metrics", "/health/ready", "/api/plugins", "/nowhere"] {
+    for path in ["/metrics", "/prometheus", "/health/ready", "/api/plugins", "/nowhere"] {
         let got = scene.ask(&format!("GET {path}"), &[]).await;
         let head = scene.ask(&format!("HEAD {path}"), &[]).await;
         assert_eq!((head.status, head.body.as_str()), (got.status, ""), "{path}");

@@ -136,6 +136,7 @@ impl Scene {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = AdminState {
+            metrics_path: "/prometheus".to_owned(),
             telemetry: Arc::clone(&telemetry),
             health: Arc::clone(&health),
             alerts,

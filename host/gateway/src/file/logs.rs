@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use watchgate_telemetry::log::{LogConfig, LogFormat, LogOutput, MaskedFields, check_level};
-use watchgate_telemetry::{AccessField, AccessLogTarget, RecentLogsConfig, Rotation};
+use watchgate_telemetry::{AccessField, AccessLogTarget, LogsPushConfig, RecentLogsConfig, Rotation};
 
+use super::otlp::{self, OtlpSettings};
 use super::part::{FileReader, Part};
 
 /// Files put aside that are kept when only their size is said.
@@ -31,6 +32,8 @@ pub struct LogSettings {
     pub masked: MaskedFields,
     /// What is remembered.
     pub recent: RecentLogsConfig,
+    /// Where the lines of both are pushed to.
+    pub otlp: OtlpSettings<LogsPushConfig>,
 }
 
 impl Default for LogSettings {
@@ -46,6 +49,7 @@ impl Default for LogSettings {
             slow_call_threshold: Some(Duration::from_millis(300)),
             masked,
             recent,
+            otlp: OtlpSettings::default(),
         }
     }
 }
@@ -86,6 +90,7 @@ pub fn read(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> LogSettings {
         lines: reader.size_of_count(&part, "recent_lines").unwrap_or(lines),
         bytes: reader.size(&part, "recent_bytes").unwrap_or(bytes),
     };
+    logs.otlp = otlp::read_logs(reader, &part);
     logs
 }
 

@@ -6,7 +6,7 @@ use watchgate_mcp::trace_meta::MetaTrace;
 use watchgate_proxy::{Forwarded, HostHeader, Mount, Propagation, RateKey};
 use watchgate_settings::SECTIONS;
 use watchgate_telemetry::log::LogOutput;
-use watchgate_telemetry::{AccessField, BucketGroup, Exporter, Rotation};
+use watchgate_telemetry::{AccessField, BucketGroup, Compression, Exporter, OtlpProtocol, Rotation};
 
 use super::*;
 
@@ -208,8 +208,8 @@ http = [0.5, 2]
     assert_eq!(logs.access_fields, [AccessField::Server, AccessField::Time]);
     assert_eq!((logs.rotation, logs.slow_call_threshold), (Some(Rotation { max_size: 1 << 20, max_files: 2 }), None));
     assert!(logs.masked.masks("customer_iban") && logs.masked.masks("password"));
-    assert_eq!(settings.buckets.of(BucketGroup::Http), [0.5, 2.0]);
-    assert_eq!(settings.buckets.of(BucketGroup::Bytes), BucketGroup::Bytes.default_bounds());
+    assert_eq!(settings.metrics.buckets.of(BucketGroup::Http), [0.5, 2.0]);
+    assert_eq!(settings.metrics.buckets.of(BucketGroup::Bytes), BucketGroup::Bytes.default_bounds());
     assert_eq!(sound("[logs]\nmax_size = \"1MiB\"\n").logs.rotation.map(|rotation| rotation.max_files), Some(5));
 
     check_refused("[logs]\nlevel = \"info,x=\"\nmax_files = 2\n", &[(2, "watchgate_proxy=debug"), (3, "without `logs.max_size`")]);
@@ -219,6 +219,45 @@ http = [0.5, 2]
         "[metrics.buckets]\nhttp = []\nbytes = [2, 1]\nplugin = [nan]\noverhead = [\"1\"]\nhtp = 1\n",
         &[(2, "1 to 50"), (3, "above the one before"), (4, "finite"), (5, "list of numbers"), (6, "did you mean")],
     );
+}
+
+#[test]
+fn metrics_and_logs_are_pushed_where_that_is_said() {
+    let environment = |name: &str| (name == "KEY").then(|| "s3cret".to_owned());
+    let text = r#"
+[metrics]
+path = "/prometheus"
+[metrics.otlp]
+protocol = "grpc"
+headers = { x-key = { env = "KEY" } }
+interval = "15s"
+[logs.otlp]
+protocol = "http"
+endpoint = "https://collector/base"
+compression = "gzip"
+timeout = "3s"
+queue = 100
+interval = "2s"
+"#;
+    let (settings, complaints) = parse(text, Path::new(""), &environment);
+    assert_eq!(complaints, []);
+    assert_eq!(settings.metrics.path, "/prometheus");
+    let metrics = settings.metrics.otlp.finished().unwrap();
+    let found = (metrics.protocol, metrics.push.endpoint.as_str(), metrics.push.headers[0].1.0.as_str(), metrics.interval.as_secs());
+    assert_eq!(found, (OtlpProtocol::Grpc, "http://localhost:4317", "s3cret", 15));
+    let logs = settings.logs.otlp.finished().unwrap();
+    assert_eq!((logs.protocol, logs.push.endpoint.as_str()), (OtlpProtocol::Http, "https://collector/base"));
+    assert_eq!((logs.push.compression, logs.push.timeout.as_secs()), (Compression::Gzip, 3));
+    assert_eq!((logs.queue, logs.batch, logs.interval.as_secs()), (100, 100, 2));
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    let off = sound("[metrics.otlp]\nendpoint = \"http://c\"\n[logs.otlp]\nprotocol = \"none\"\n");
+    assert_eq!((off.metrics.otlp.finished(), off.logs.otlp.finished()), (None, None));
+
+    check_refused("[metrics]\npath = \"metrics\"\notlp.protocol = \"udp\"\n", &[(2, "/metrics"), (3, "grpc")]);
+    check_refused("[metrics]\npath = \"/api/plugins\"\n", &[(2, "has something else at /api/plugins")]);
+    check_refused("[logs.otlp]\nqueue = 10\nbatch = 11\nendpoint = \"c\"\n", &[(3, "which is 10"), (4, "`logs.otlp.endpoint`")]);
+    check_refused("[metrics.otlp]\nheaders = { x = \"s3cret\" }\n", &[(2, "`metrics.otlp.headers` holds \"x\"")]);
+    check_refused("[logs.otlp.tls]\nkey = \"none\"\n", &[(1, "`logs.otlp.tls` must have"), (2, "names no file")]);
 }
 
 #[test]

@@ -1,19 +1,25 @@
-//! The standard variables `OTEL_*` of the environment, put on top of `[traces]`. As the standard has it, an empty variable counts as none, and
+//! The standard variables `OTEL_*` of the environment, put on top of `[traces]`, `[metrics.otlp]` and `[logs.otlp]`. As the standard has it, an empty variable counts as none, and
 //! an unknown word or number is said and passed over: it may be meant for other programs. Where to send and as whom is another matter: what
 //! cannot be so is a mistake.
+
+mod signal;
+mod values;
 
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use watchgate_telemetry::{Compression, Exporter, PushConfig};
+use watchgate_telemetry::{Compression, Exporter, LogsPushConfig, MetricsPushConfig, OtlpProtocol, PushConfig, TracesConfig};
 
 use crate::complaint::Complaint;
+use crate::file::otlp::{OtlpConfig, OtlpSettings};
 use crate::file::push;
 use crate::file::secret::Environment;
 use crate::file::traces::{TraceSettings, exporter_word};
 use crate::server_url;
+use signal::{LOGS, METRICS, OTLP, Signal, TRACES};
+use values::{boolean, count, milliseconds, pairs, protocol, share, shown_span};
 
 /// The variables, and what there is to say of them.
 pub struct OtelVariables<'a> {
@@ -32,35 +38,57 @@ impl<'a> OtelVariables<'a> {
         Self { environment, warnings: Vec::new(), complaints: Vec::new(), shown: Vec::new() }
     }
 
-    /// Puts them on top of `[traces]`.
-    pub fn apply(&mut self, traces: &mut TraceSettings) {
-        self.exporter(traces);
+    /// Puts them on top of `[traces]`, `[metrics.otlp]` and `[logs.otlp]`.
+    pub fn apply(
+        &mut self,
+        traces: &mut TraceSettings,
+        metrics: &mut OtlpSettings<MetricsPushConfig>,
+        logs: &mut OtlpSettings<LogsPushConfig>,
+    ) {
+        let is_disabled = self.parsed("OTEL_SDK_DISABLED", boolean) == Some(true);
+        self.traces(traces, is_disabled);
+        self.pushed(&METRICS, metrics, is_disabled);
+        if let Some(interval) = self.parsed("OTEL_METRIC_EXPORT_INTERVAL", milliseconds) {
+            metrics.config.interval = interval;
+            self.show(METRICS.table, "interval", shown_span(interval));
+        }
+        self.pushed(&LOGS, logs, is_disabled);
+        let LogsPushConfig { interval, queue, batch, .. } = &mut logs.config;
+        let names = ["OTEL_BLRP_SCHEDULE_DELAY", "OTEL_BLRP_MAX_QUEUE_SIZE", "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE"];
+        self.batches(LOGS.table, names, interval, queue, batch);
+    }
+
+    fn traces(&mut self, traces: &mut TraceSettings, is_disabled: bool) {
+        self.exporter(traces, is_disabled);
         match traces.exporter.unwrap_or_default() {
-            exporter @ (Exporter::OtlpGrpc | Exporter::OtlpHttp) => {
-                let path = if exporter == Exporter::OtlpHttp { "/v1/traces" } else { "" };
-                self.otlp(path, &mut traces.config.push);
-            }
+            Exporter::OtlpGrpc => self.otlp(&TRACES, OtlpProtocol::Grpc, &mut traces.config.push),
+            Exporter::OtlpHttp => self.otlp(&TRACES, OtlpProtocol::Http, &mut traces.config.push),
             Exporter::Zipkin => self.zipkin(&mut traces.config.push),
             Exporter::None | Exporter::Console => {}
         }
         self.sampler(traces);
         self.resource(traces);
-        self.batches(traces);
+        let TracesConfig { interval, queue, batch, .. } = &mut traces.config;
+        let names = ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"];
+        self.batches(TRACES.table, names, interval, queue, batch);
         // What follows from other keys is shown too.
         let endpoint = traces.finished().push.endpoint;
-        self.show("exporter", exporter_word(traces.exporter.unwrap_or_default()));
+        self.show(TRACES.table, "exporter", exporter_word(traces.exporter.unwrap_or_default()));
         if !endpoint.is_empty() {
-            self.show("endpoint", endpoint);
+            self.show(TRACES.table, "endpoint", endpoint);
         }
     }
 
-    fn exporter(&mut self, traces: &mut TraceSettings) {
-        if self.parsed("OTEL_SDK_DISABLED", boolean) == Some(true) {
+    fn exporter(&mut self, traces: &mut TraceSettings, is_disabled: bool) {
+        if is_disabled {
             traces.exporter = Some(Exporter::None);
             return;
         }
         let said = traces.exporter;
-        let protocol = self.of_traces("PROTOCOL").and_then(|name| self.parsed(name, protocol));
+        let protocol = self.protocol(&TRACES).map(|protocol| match protocol {
+            OtlpProtocol::Grpc => Exporter::OtlpGrpc,
+            OtlpProtocol::Http => Exporter::OtlpHttp,
+        });
         let otlp = match (protocol, said) {
             (Some(protocol), _) => protocol,
             (None, Some(exporter @ (Exporter::OtlpGrpc | Exporter::OtlpHttp))) => exporter,
@@ -77,35 +105,67 @@ impl<'a> OtelVariables<'a> {
             (Some(chosen), _) => Some(chosen),
             (None, Some(Exporter::OtlpGrpc | Exporter::OtlpHttp)) => Some(otlp),
             (None, Some(other)) => Some(other),
-            (None, None) => self.of_traces("ENDPOINT").map(|_| otlp),
+            (None, None) => self.of(&TRACES, "ENDPOINT").map(|_| otlp),
         };
     }
 
-    fn otlp(&mut self, path: &str, push: &mut PushConfig) {
-        if let Some(name) = self.of_traces("ENDPOINT") {
-            // The variable for all signals names their common base, the one for traces the place itself.
-            let path = if name == "OTEL_EXPORTER_OTLP_ENDPOINT" { path } else { "" };
-            self.endpoint(name, path, push);
+    /// Metrics or logs. They are pushed only where that is asked for by name: the variables for all signals say where to, since they may have been
+    /// set for traces, and metrics and logs can be had without a push.
+    fn pushed<C: OtlpConfig + PartialEq>(&mut self, signal: &Signal, settings: &mut OtlpSettings<C>, is_disabled: bool) {
+        let has_endpoint = self.text(signal.own[0]).is_some();
+        let chosen = self.text(signal.exporter).and_then(|words| self.wants_otlp(signal.exporter, &words));
+        settings.is_on = !is_disabled && chosen.unwrap_or(settings.is_on || has_endpoint);
+        if settings.is_on {
+            let said = self.protocol(signal);
+            let (protocol, push) = settings.config.way();
+            *protocol = said.unwrap_or(*protocol);
+            self.otlp(signal, *protocol, push);
         }
-        if let Some(name) = self.of_traces("HEADERS") {
-            self.headers(name, push);
+        self.show(signal.table, "protocol", settings.protocol_word());
+        if let Some(mut config) = settings.finished() {
+            self.show(signal.table, "endpoint", config.way().1.endpoint.as_str());
         }
-        if let Some(timeout) = self.of_traces("TIMEOUT").and_then(|name| self.parsed(name, milliseconds)) {
-            push.timeout = timeout;
-            self.show("timeout", format!("{}ms", timeout.as_millis()));
-        }
-        let compression = |word: &str| push::compression(word).ok_or("is neither gzip nor none");
-        if let Some(compression) = self.of_traces("COMPRESSION").and_then(|name| self.parsed(name, compression)) {
-            push.compression = compression;
-            self.show("compression", if compression == Compression::Gzip { "gzip" } else { "none" });
-        }
-        self.certificates(push);
     }
 
-    fn certificates(&mut self, push: &mut PushConfig) {
+    /// Whether a list of exporters names OTLP. What Prometheus reads and the files of logs are there in any case.
+    fn wants_otlp(&mut self, name: &'static str, words: &str) -> Option<bool> {
+        let words = || words.split(',').map(str::trim);
+        if words().all(|word| matches!(word, "otlp" | "prometheus" | "console" | "none")) {
+            return Some(words().any(|word| word == "otlp"));
+        }
+        self.pass_over(name, "is none of otlp, prometheus, console, none");
+        None
+    }
+
+    fn protocol(&mut self, signal: &Signal) -> Option<OtlpProtocol> {
+        self.of(signal, "PROTOCOL").and_then(|name| self.parsed(name, protocol))
+    }
+
+    fn otlp(&mut self, signal: &Signal, protocol: OtlpProtocol, push: &mut PushConfig) {
+        if let Some(name) = self.of(signal, "ENDPOINT") {
+            // The variable for all signals names their common base, the one for this signal the place itself.
+            let is_base = name == "OTEL_EXPORTER_OTLP_ENDPOINT" && protocol == OtlpProtocol::Http;
+            self.endpoint(name, if is_base { signal.path } else { "" }, push);
+        }
+        if let Some(name) = self.of(signal, "HEADERS") {
+            self.headers(signal.table, name, push);
+        }
+        if let Some(timeout) = self.of(signal, "TIMEOUT").and_then(|name| self.parsed(name, milliseconds)) {
+            push.timeout = timeout;
+            self.show(signal.table, "timeout", shown_span(timeout));
+        }
+        let compression = |word: &str| push::compression(word).ok_or("is neither gzip nor none");
+        if let Some(compression) = self.of(signal, "COMPRESSION").and_then(|name| self.parsed(name, compression)) {
+            push.compression = compression;
+            self.show(signal.table, "compression", if compression == Compression::Gzip { "gzip" } else { "none" });
+        }
+        self.certificates(signal, push);
+    }
+
+    fn certificates(&mut self, signal: &Signal, push: &mut PushConfig) {
         let mut file = |what: &str, key: &'static str| {
-            let path = self.of_traces(what).and_then(|name| self.text(name)).map(PathBuf::from)?;
-            self.shown.push(("traces.tls", key, json!(path)));
+            let path = self.of(signal, what).and_then(|name| self.text(name)).map(PathBuf::from)?;
+            self.shown.push((signal.tls_table, key, json!(path)));
             Some(path)
         };
         if let Some(path) = file("CERTIFICATE", "ca") {
@@ -122,7 +182,7 @@ impl<'a> OtelVariables<'a> {
         self.endpoint("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "", push);
         if let Some(timeout) = self.parsed("OTEL_EXPORTER_ZIPKIN_TIMEOUT", milliseconds) {
             push.timeout = timeout;
-            self.show("timeout", format!("{}ms", timeout.as_millis()));
+            self.show(TRACES.table, "timeout", shown_span(timeout));
         }
     }
 
@@ -134,7 +194,7 @@ impl<'a> OtelVariables<'a> {
         }
     }
 
-    fn headers(&mut self, name: &'static str, push: &mut PushConfig) {
+    fn headers(&mut self, table: &'static str, name: &'static str, push: &mut PushConfig) {
         let text = self.text(name).unwrap_or_default();
         let Some(pairs) = pairs(&text) else {
             return self.complain(name, "must be NAME=VALUE, separated by commas, with `%` only before two hexadecimal digits");
@@ -147,7 +207,7 @@ impl<'a> OtelVariables<'a> {
             }
         }
         let shown = push.headers.iter().map(|(key, _)| (key.clone(), json!({ "env": name }))).collect();
-        self.show("headers", Value::Object(shown));
+        self.show(table, "headers", Value::Object(shown));
     }
 
     fn sampler(&mut self, traces: &mut TraceSettings) {
@@ -161,8 +221,8 @@ impl<'a> OtelVariables<'a> {
             _ => return self.pass_over(SAMPLER, "is no sampler that the gateway has"),
         };
         (traces.config.ratio, traces.config.parent_based) = (ratio, parent_based);
-        self.show("ratio", ratio);
-        self.show("parent_based", parent_based);
+        self.show(TRACES.table, "ratio", ratio);
+        self.show(TRACES.table, "parent_based", parent_based);
     }
 
     fn resource(&mut self, traces: &mut TraceSettings) {
@@ -184,37 +244,37 @@ impl<'a> OtelVariables<'a> {
                     }
                 }
                 let resource = config.resource.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
-                self.show("resource", Value::Object(resource));
+                self.show(TRACES.table, "resource", Value::Object(resource));
             }
         }
         if let Some(name) = self.text("OTEL_SERVICE_NAME") {
             config.service_name = name;
         }
-        self.show("service_name", config.service_name.as_str());
-        self.show("service_version", config.service_version.as_str());
+        self.show(TRACES.table, "service_name", config.service_name.as_str());
+        self.show(TRACES.table, "service_version", config.service_version.as_str());
     }
 
-    fn batches(&mut self, traces: &mut TraceSettings) {
-        let config = &mut traces.config;
-        if let Some(interval) = self.parsed("OTEL_BSP_SCHEDULE_DELAY", milliseconds) {
-            config.interval = interval;
-            self.show("interval", format!("{}ms", interval.as_millis()));
+    /// `names` are the variables of interval, queue and batch.
+    fn batches(&mut self, table: &'static str, names: [&'static str; 3], interval: &mut Duration, queue: &mut usize, batch: &mut usize) {
+        if let Some(said) = self.parsed(names[0], milliseconds) {
+            *interval = said;
+            self.show(table, "interval", shown_span(said));
         }
-        if let Some(queue) = self.parsed("OTEL_BSP_MAX_QUEUE_SIZE", count) {
-            config.queue = queue;
-            self.show("queue", queue);
+        if let Some(said) = self.parsed(names[1], count) {
+            *queue = said;
+            self.show(table, "queue", said);
         }
-        if let Some(batch) = self.parsed("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", count) {
-            config.batch = batch;
+        if let Some(said) = self.parsed(names[2], count) {
+            *batch = said;
         }
-        config.batch = config.batch.min(config.queue);
-        self.show("batch", config.batch);
+        *batch = (*batch).min(*queue);
+        self.show(table, "batch", *batch);
     }
 
-    /// The variable of OTLP that holds for traces: their own before the one for all signals.
-    fn of_traces(&self, what: &str) -> Option<&'static str> {
-        let names = OTLP.iter().find(|(known, ..)| *known == what).map(|(_, own, all)| [*own, *all])?;
-        names.into_iter().find(|name| self.text(name).is_some())
+    /// The variable of OTLP that holds for a signal: its own before the one for all signals.
+    fn of(&self, signal: &Signal, what: &str) -> Option<&'static str> {
+        let index = OTLP.iter().position(|(known, _)| *known == what)?;
+        [signal.own[index], OTLP[index].1].into_iter().find(|name| self.text(name).is_some())
     }
 
     fn text(&self, name: &str) -> Option<String> {
@@ -234,76 +294,9 @@ impl<'a> OtelVariables<'a> {
         self.complaints.push(Complaint::flag(name, problem.to_string()));
     }
 
-    fn show(&mut self, key: &'static str, value: impl Into<Value>) {
-        self.shown.push(("traces", key, value.into()));
+    fn show(&mut self, table: &'static str, key: &'static str, value: impl Into<Value>) {
+        self.shown.push((table, key, value.into()));
     }
-}
-
-/// What OTLP variables are about, with the one for traces and the one for all signals.
-const OTLP: [(&str, &str, &str); 8] = [
-    ("ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
-    ("PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
-    ("HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
-    ("TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"),
-    ("COMPRESSION", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"),
-    ("CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
-    ("CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
-    ("CLIENT_KEY", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
-];
-
-/// Longer than any deadline that makes sense, milliseconds.
-const DAY: u64 = 86_400_000;
-
-fn boolean(word: &str) -> Result<bool, &'static str> {
-    match word.to_ascii_lowercase().as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("is neither true nor false"),
-    }
-}
-
-fn protocol(word: &str) -> Result<Exporter, &'static str> {
-    match word {
-        "grpc" => Ok(Exporter::OtlpGrpc),
-        "http/protobuf" => Ok(Exporter::OtlpHttp),
-        _ => Err("is neither grpc nor http/protobuf"),
-    }
-}
-
-fn milliseconds(text: &str) -> Result<Duration, &'static str> {
-    let found = text.parse().ok().filter(|milliseconds| (1..=DAY).contains(milliseconds));
-    found.map(Duration::from_millis).ok_or("is no number of milliseconds from 1 to a day")
-}
-
-fn count(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|count| (1..=1_000_000).contains(count)).ok_or("is no number from 1 to 1000000")
-}
-
-fn share(text: &str) -> Result<f64, &'static str> {
-    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or("is no number from 0 to 1")
-}
-
-/// `NAME=VALUE,NAME=VALUE` with values percent-encoded; `None` when it is something else.
-fn pairs(text: &str) -> Option<Vec<(String, String)>> {
-    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    entries
-        .map(|entry| {
-            let (name, value) = entry.split_once('=')?;
-            let name = decoded(name.trim()).filter(|name| !name.is_empty())?;
-            Some((name, decoded(value.trim())?))
-        })
-        .collect()
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let mut pieces = text.split('%');
-    let mut bytes = pieces.next()?.as_bytes().to_vec();
-    for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2).filter(|(digits, _)| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -65,7 +65,72 @@ pub(super) const LOGS: Section = Section {
     ],
 };
 
-pub(super) const METRICS: Section = Section { prefix: "metrics.", shape: Shape::Table, meaning: "The metrics of `/metrics`.", keys: &[] };
+pub(super) const LOGS_OTLP: Section = Section {
+    prefix: "logs.otlp.",
+    shape: Shape::Table,
+    meaning: "Where the lines of both logs are pushed to, beside being written. The resource is that of `[traces]`.",
+    keys: &[
+        PROTOCOL,
+        ENDPOINT,
+        HEADERS,
+        COMPRESSION,
+        TIMEOUT,
+        Key::new("queue", MANY, Is("8192"), "lines that may wait to be pushed; more are dropped and counted").at_start(),
+        Key::new("batch", MANY, Is("512"), "lines in one request at most, no more than `queue`").at_start(),
+        Key::new("interval", DEADLINE, Is("\"1s\""), "how long a line waits at most for a batch to fill").at_start(),
+    ],
+};
+
+pub(super) const LOGS_OTLP_TLS: Section =
+    Section { prefix: "logs.otlp.tls.", shape: Shape::Table, meaning: "For an `https` endpoint of `[logs.otlp]`.", keys: TLS };
+
+pub(super) const METRICS: Section = Section {
+    prefix: "metrics.",
+    shape: Shape::Table,
+    meaning: "The metrics that Prometheus reads.",
+    keys: &[Key::new(
+        "path",
+        Form::Text("a path such as `/metrics`"),
+        Is("\"/metrics\""),
+        "where the admin listener has them; they are at `/metrics` too",
+    )
+    .at_start()],
+};
+
+pub(super) const METRICS_OTLP: Section = Section {
+    prefix: "metrics.otlp.",
+    shape: Shape::Table,
+    meaning: "Where the same values are pushed to, beside being there to read. The resource is that of `[traces]`.",
+    keys: &[
+        PROTOCOL,
+        ENDPOINT,
+        HEADERS,
+        COMPRESSION,
+        TIMEOUT,
+        Key::new("interval", DEADLINE, Is("\"1m\""), "between two pushes").at_start(),
+    ],
+};
+
+pub(super) const METRICS_OTLP_TLS: Section =
+    Section { prefix: "metrics.otlp.tls.", shape: Shape::Table, meaning: "For an `https` endpoint of `[metrics.otlp]`.", keys: TLS };
+
+const PROTOCOL: Key = Key::new(
+    "protocol",
+    Form::OneOf(&["none", "grpc", "http"]),
+    Is("\"none\""),
+    "how OTLP travels; `none` pushes nothing. `OTEL_METRICS_EXPORTER` and `OTEL_LOGS_EXPORTER` with `otlp`, or an endpoint of their own, switch it on, too",
+)
+.at_start();
+const ENDPOINT: Key = Key::new(
+    "endpoint",
+    Form::Text("`http` or `https` URL"),
+    Said("`http://localhost` with port 4317 for gRPC, 4318 for HTTP"),
+    "of the collector; a URL without a path gets the usual one of the signal",
+)
+.at_start();
+const HEADERS: Key = Key::new("headers", Form::Secrets("header names"), Said("none"), "sent with every request to it").at_start();
+const COMPRESSION: Key = Key::new("compression", Form::OneOf(&["none", "gzip"]), Is("\"none\""), "of what is sent to it").at_start();
+const TIMEOUT: Key = Key::new("timeout", DEADLINE, Is("\"10s\""), "for one request to it, connecting included").at_start();
 
 const fn buckets(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
     Key::new(name, Form::Rising, Is(default), meaning).at_start()
@@ -126,9 +191,9 @@ pub(super) const TRACES: Section = Section {
             "of the collector; a URL without a path gets the usual one, such as `/v1/traces`",
         )
         .at_start(),
-        Key::new("headers", Form::Secrets("header names"), Said("none"), "sent with every request to it").at_start(),
-        Key::new("compression", Form::OneOf(&["none", "gzip"]), Is("\"none\""), "of what is sent to it").at_start(),
-        Key::new("timeout", DEADLINE, Is("\"10s\""), "for one request to it, connecting included").at_start(),
+        HEADERS,
+        COMPRESSION,
+        TIMEOUT,
         Key::new("queue", MANY, Is("2048"), "traces that may wait to be exported; more are dropped and counted").at_start(),
         Key::new("batch", MANY, Is("512"), "traces in one request at most, no more than `queue`").at_start(),
         Key::new("interval", DEADLINE, Is("\"5s\""), "how long a trace waits at most for a batch to fill").at_start(),
@@ -169,13 +234,11 @@ pub(super) const TRACES: Section = Section {
     ],
 };
 
-pub(super) const TRACES_TLS: Section = Section {
-    prefix: "traces.tls.",
-    shape: Shape::Table,
-    meaning: "For an `https` endpoint of `[traces]`.",
-    keys: &[
-        Key::new("ca", Form::File, Said("the system's"), "PEM: authorities to trust in place of the public ones").at_start(),
-        Key::new("certificate", Form::File, Said("none"), "PEM: the client certificate to show, then its chain").at_start(),
-        Key::new("key", Form::File, Said("none"), "PEM: its private key").at_start(),
-    ],
-};
+pub(super) const TRACES_TLS: Section =
+    Section { prefix: "traces.tls.", shape: Shape::Table, meaning: "For an `https` endpoint of `[traces]`.", keys: TLS };
+
+const TLS: &[Key] = &[
+    Key::new("ca", Form::File, Said("the system's"), "PEM: authorities to trust in place of the public ones").at_start(),
+    Key::new("certificate", Form::File, Said("none"), "PEM: the client certificate to show, then its chain").at_start(),
+    Key::new("key", Form::File, Said("none"), "PEM: its private key").at_start(),
+];

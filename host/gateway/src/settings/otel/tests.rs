@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::file;
+use crate::file::{self, FileSettings};
 
 /// What a `[traces]` table and variables come to, with what is said of them and the effective document.
 fn applied(table: &str, variables: &[(&str, &str)]) -> (TraceSettings, Vec<String>, Vec<String>, Value) {
@@ -143,4 +143,77 @@ fn what_cannot_be_used_is_said() {
     check("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k.pem", false);
     let (_, warnings, ..) = applied("", &[("OTEL_TRACES_SAMPLER", "xray")]);
     assert!(warnings.len() == 1 && warnings[0].contains("sampler"), "{warnings:?}");
+}
+
+/// What `[metrics.otlp]` and `[logs.otlp]` come to: `None`, or protocol and endpoint of each.
+fn pushes(file: &str, variables: &[(&str, &str)]) -> (FileSettings, Vec<String>) {
+    let environment = |wanted: &str| variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
+    let (mut file, complaints) = file::parse(file, Path::new(""), &environment);
+    assert_eq!(complaints, []);
+    let mut complaints = Vec::new();
+    let warnings = super::super::apply_otel(&environment, &mut file, &mut complaints);
+    assert_eq!(complaints, []);
+    (file, warnings)
+}
+
+const METRICS_CHOSEN: (&str, &str) = ("OTEL_METRICS_EXPORTER", "otlp,prometheus");
+const LOGS_CHOSEN: (&str, &str) = ("OTEL_LOGS_EXPORTER", "otlp");
+
+#[test]
+fn metrics_and_logs_are_pushed_only_where_that_is_asked_for_by_name() {
+    let check = |file: &str, variables: &[(&str, &str)], metrics: Option<&str>, logs: Option<&str>| {
+        let (settings, warnings) = pushes(file, variables);
+        let said = |protocol, endpoint: &str| format!("{protocol:?} {endpoint}");
+        let found = settings.metrics.otlp.finished().map(|config| said(config.protocol, &config.push.endpoint));
+        assert_eq!(found.as_deref(), metrics, "{file} {variables:?}");
+        let found = settings.logs.otlp.finished().map(|config| said(config.protocol, &config.push.endpoint));
+        assert_eq!(found.as_deref(), logs, "{file} {variables:?}");
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(settings.document["metrics"]["otlp"]["protocol"] == "none", metrics.is_none());
+    };
+    let base = (ALL, "http://c/base/");
+    check("", &[base], None, None);
+    check("", &[base, METRICS_CHOSEN], Some("Http http://c/base/v1/metrics"), None);
+    check("", &[base, LOGS_CHOSEN, (PROTOCOL, "grpc")], None, Some("Grpc http://c/base/"));
+    check("", &[METRICS_CHOSEN], Some("Http http://localhost:4318"), None);
+    check("", &[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://l/x"), base], None, Some("Http http://l/x"));
+    let both = "[metrics.otlp]\nprotocol = \"grpc\"\n[logs.otlp]\nprotocol = \"http\"\nendpoint = \"http://f:1\"\n";
+    check(both, &[], Some("Grpc http://localhost:4317"), Some("Http http://f:1"));
+    check(both, &[(CHOSEN, "none"), base], Some("Grpc http://c/base/"), Some("Http http://c/base/v1/logs"));
+    check(both, &[("OTEL_METRICS_EXPORTER", "prometheus"), ("OTEL_LOGS_EXPORTER", "none")], None, None);
+    check(both, &[("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf")], Some("Http http://localhost:4318"), Some("Http http://f:1"));
+    check(both, &[("OTEL_SDK_DISABLED", "true"), METRICS_CHOSEN], None, None);
+}
+
+#[test]
+fn how_metrics_and_logs_get_there() {
+    let variables = [
+        METRICS_CHOSEN,
+        LOGS_CHOSEN,
+        (ALL, "https://c"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=all"),
+        ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "a=s3cret"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "1500"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "250"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "64"),
+    ];
+    let (settings, warnings) = pushes("", &variables);
+    assert_eq!(warnings, Vec::<String>::new());
+    let (metrics, logs) = (settings.metrics.otlp.finished().unwrap(), settings.logs.otlp.finished().unwrap());
+    assert_eq!((metrics.push.headers[0].1.0.as_str(), logs.push.headers[0].1.0.as_str()), ("all", "s3cret"));
+    assert_eq!((metrics.push.timeout.as_millis(), logs.push.timeout.as_millis()), (1500, 10_000));
+    assert_eq!((metrics.interval.as_secs(), logs.interval.as_millis(), logs.queue, logs.batch), (5, 250, 64, 64));
+    assert_eq!(logs.push.tls.ca, Some(PathBuf::from("/ca.pem")));
+    let document = &settings.document;
+    assert_eq!(document["logs"]["otlp"]["headers"]["a"]["env"], "OTEL_EXPORTER_OTLP_LOGS_HEADERS");
+    assert_eq!(
+        (&document["metrics"]["otlp"]["interval"], &document["metrics"]["otlp"]["tls"]["ca"]),
+        (&json!("5000ms"), &json!("/ca.pem"))
+    );
+    assert!(!document.to_string().contains("s3cret"));
+    let (settings, warnings) = pushes("", &[("OTEL_LOGS_EXPORTER", "kafka"), ("OTEL_METRIC_EXPORT_INTERVAL", "1m")]);
+    assert!(settings.logs.otlp.finished().is_none());
+    assert!(warnings.len() == 2 && warnings.iter().any(|warning| warning.contains("OTEL_LOGS_EXPORTER")), "{warnings:?}");
 }
