@@ -60,7 +60,7 @@ fn start_only(old: &Settings, new: &Settings) -> Vec<(&'static str, bool)> {
         .collect()
 }
 
-fn of_logs(old: &LogSettings, new: &LogSettings) -> [(&'static str, bool); 10] {
+fn of_logs(old: &LogSettings, new: &LogSettings) -> [(&'static str, bool); 12] {
     let rotated = |logs: &LogSettings| logs.rotation.map(|rotation| rotation.max_size);
     let kept = |logs: &LogSettings| logs.rotation.map(|rotation| rotation.max_files);
     [
@@ -72,6 +72,8 @@ fn of_logs(old: &LogSettings, new: &LogSettings) -> [(&'static str, bool); 10] {
         ("logs.max_files", kept(old) != kept(new)),
         ("logs.slow_call_threshold", old.slow_call_threshold != new.slow_call_threshold),
         ("logs.masked_fields", old.masked != new.masked),
+        ("logs.capture", old.capture.0 != new.capture.0),
+        ("logs.capture_bytes", old.capture.1 != new.capture.1),
         ("logs.recent_lines", old.recent.lines != new.recent.lines),
         ("logs.recent_bytes", old.recent.bytes != new.recent.bytes),
     ]

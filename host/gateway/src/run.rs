@@ -39,6 +39,7 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
         buckets: settings.metrics.buckets.clone(),
         servers: settings.health.servers.clone(),
         traces: settings.traces.finished(),
+        capture: settings.logs.captured(),
         metrics_push: settings.metrics.otlp.finished(),
         logs_push: settings.logs.otlp.finished(),
     };

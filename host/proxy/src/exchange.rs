@@ -224,6 +224,7 @@ impl Exchange {
         self.note_denied_by_itself(error_id);
         if let Some(operation) = self.take_asked(id) {
             let upstream = self.timing.upstream();
+            self.capture(&operation, None);
             let ending = Ending::without_answer(Outcome::Denied, None, upstream);
             operation.finish(&self.shared, &self.server, self.protocol_version, ending);
         }

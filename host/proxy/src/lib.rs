@@ -19,6 +19,7 @@ mod client_connection;
 mod config;
 mod connect;
 mod connection_slots;
+mod content;
 mod decode;
 mod departure;
 mod endpoint;

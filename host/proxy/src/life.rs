@@ -124,7 +124,7 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
         return Next::Answer(fault_response(exchange, Fault::PluginMissing, id.as_ref()));
     }
     if !hooks.redaction.wants(Surface::Wire, Direction::ClientToServer, None, None) {
-        let text = shared.hooks.keeps_text().then(|| kept_text(&ready.body));
+        let text = shared.keeps_text().then(|| kept_text(&ready.body));
         note_client_messages(exchange, scanned, text);
         return Next::Forward(ready);
     }
@@ -169,7 +169,7 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
     };
     match redacted {
         Redacted::Same => {
-            let text = shared.hooks.keeps_text().then(|| kept_text(&ready.body));
+            let text = shared.keeps_text().then(|| kept_text(&ready.body));
             note_client_messages(exchange, scanned, text);
             Next::Forward(ready)
         }
@@ -178,7 +178,7 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
                 note_client_requests(exchange, scanned);
                 return Next::Answer(fault_response(exchange, Fault::DeniedRequest, None));
             }
-            let text = shared.hooks.keeps_text().then(|| kept_text(&body));
+            let text = shared.keeps_text().then(|| kept_text(&body));
             note_client_messages(exchange, scan(&body), text);
             ready.body = body;
             Next::Forward(ready)

@@ -126,6 +126,11 @@ impl Shared {
         })
     }
 
+    /// Whether the texts of messages are of use to anybody.
+    pub(crate) fn keeps_text(&self) -> bool {
+        self.telemetry.capture().is_on() || self.hooks.keeps_text()
+    }
+
     /// The plan for a new configuration: everything that can fail, and nothing that traffic sees.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use watchgate_hooks::PolicyCall;
 use watchgate_mcp::{Direction, Envelope, MessageKind, RequestId};
 use watchgate_telemetry::{ErrorType, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceParent};
 
+use crate::content::Captured;
 use crate::endpoint::Endpoint;
 
 /// Calls of plugins that are noted for one exchange: a stream has no end of events.
@@ -31,6 +32,8 @@ pub(crate) struct TraceNotes {
     pub(crate) request_id: Option<RequestId>,
     /// What failed, where that is more than the outcome says.
     pub(crate) failure: Option<ErrorType>,
+    /// What was said in the one call of the exchange, where that may be recorded.
+    pub(crate) captured: Option<Captured>,
 }
 
 /// One attempt with one endpoint.
@@ -71,6 +74,7 @@ impl TraceNotes {
             calls: Vec::new(),
             request_id: None,
             failure: None,
+            captured: None,
         });
         notes.decide(telemetry);
         Some(notes)

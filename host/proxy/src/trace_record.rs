@@ -10,6 +10,7 @@ use watchgate_telemetry::{
     Attribute, ErrorType, HttpMethod, NameKind, OperationTarget, SpanId, SpanKind, SpanProtocol, SpanRecord, TraceRecord,
 };
 
+use crate::content::Captured;
 use crate::server::Server;
 use crate::trace_notes::{AttemptNote, TraceNotes};
 
@@ -42,6 +43,8 @@ pub(crate) struct Ended<'a> {
 pub(crate) struct Uncleared {
     pub(crate) record: TraceRecord,
     pub(crate) texts: UnclearedRecord,
+    /// What was said in the call, where that is recorded.
+    pub(crate) captured: Option<Captured>,
 }
 
 /// The fields of [`UnclearedRecord`].
@@ -49,6 +52,8 @@ pub(crate) mod field {
     pub(crate) const NAME: &str = "name";
     pub(crate) const JSONRPC_ID: &str = "jsonrpc_id";
     pub(crate) const REQUEST_ID: &str = "request_id";
+    pub(crate) const ARGUMENTS: &str = "arguments";
+    pub(crate) const RESULT: &str = "result";
 }
 
 impl Ended<'_> {
@@ -132,7 +137,7 @@ impl Ended<'_> {
             is_forced: notes.is_forced,
             head_sampled: notes.head_sampled,
         };
-        Uncleared { record, texts }
+        Uncleared { record, texts, captured: notes.captured }
     }
 
     fn is_operation(&self) -> bool {
@@ -253,6 +258,12 @@ pub(crate) fn put_texts(record: &mut TraceRecord, texts: Vec<(&'static str, Stri
                     root.set(Attribute::RequestId, text.clone());
                 }
                 record.request_id = Some(text.into());
+            }
+            field::ARGUMENTS | field::RESULT => {
+                let attribute = if name == field::ARGUMENTS { Attribute::GenAiToolCallArguments } else { Attribute::GenAiToolCallResult };
+                if let Some(root) = record.spans.first_mut() {
+                    root.set(attribute, text);
+                }
             }
             field::JSONRPC_ID => {
                 for span in record.spans.iter_mut().filter(|span| span.kind != SpanKind::Internal) {

@@ -6,6 +6,7 @@
 mod access_log;
 mod bounded_names;
 mod buckets;
+mod capture;
 mod cardinality;
 mod certificate;
 mod client_requests;
@@ -45,6 +46,7 @@ mod words;
 
 pub use access_log::{AccessField, AccessLogTarget, FieldKind, UnknownField};
 pub use buckets::{BucketError, BucketGroup, HistogramBuckets, OPERATION_BUCKETS};
+pub use capture::{Capture, CaptureConfig};
 pub use cardinality::{Cardinality, Dropped, Folded, MetricCardinality};
 pub use certificate::CertificateMetrics;
 pub use endpoint::EndpointMetrics;

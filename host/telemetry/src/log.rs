@@ -18,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::recent_logs::{RecentLogs, RecentLogsConfig};
 use crate::sink::{Output, Rotation, Sink, SinkConfig};
+pub(crate) use context::within_context;
 pub use context::{LogContext, in_context};
 use layer::Lines;
 pub(crate) use layer::keep_own_events;

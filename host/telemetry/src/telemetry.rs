@@ -13,6 +13,7 @@ use prometheus::TextEncoder;
 use crate::access_log::{AccessField, AccessLogTarget};
 use crate::bounded_names::{BoundedNames, cut};
 use crate::buckets::HistogramBuckets;
+use crate::capture::{self, CaptureConfig};
 use crate::certificate::CertificateMetrics;
 use crate::client_requests::ClientRequests;
 use crate::core::Core;
@@ -65,6 +66,8 @@ pub struct TelemetryConfig {
     pub servers: Vec<String>,
     /// What is traced, kept and exported. What it says of the resource holds for metrics and logs too.
     pub traces: TracesConfig,
+    /// What is recorded of the messages of tool calls.
+    pub capture: CaptureConfig,
     /// Where metrics are pushed to; nowhere without it.
     pub metrics_push: Option<MetricsPushConfig>,
     /// Where the lines of both logs are pushed to; nowhere without it.
@@ -109,6 +112,7 @@ pub struct Telemetry {
     severities: BoundedNames,
     client_infos: BoundedNames,
     pub(crate) traces: Traces,
+    capture: CaptureConfig,
     exports: Exports,
 }
 
@@ -133,7 +137,8 @@ impl Telemetry {
             config_reloads: CounterByWord::new(|result| core.families.config_reloads.with(&[result])),
             severities: BoundedNames::new(MOST_SEVERITIES),
             client_infos: BoundedNames::new(MOST_CLIENT_INFOS),
-            traces: Traces::start(&config.traces, &core.families).map_err(TelemetryError::Traces)?,
+            traces: Traces::start(&config.traces, config.capture.is_on(), &core.families).map_err(TelemetryError::Traces)?,
+            capture: config.capture,
             store,
             core,
         };
@@ -261,7 +266,13 @@ impl Telemetry {
     }
 
     pub(crate) fn trace_finished(&self, record: TraceRecord) {
+        capture::say(&record);
         self.traces.finished(record);
+    }
+
+    /// What is recorded of the messages of tool calls.
+    pub fn capture(&self) -> &CaptureConfig {
+        &self.capture
     }
 
     pub(crate) fn trace_context_invalid(&self, reason: InvalidTraceContext) {

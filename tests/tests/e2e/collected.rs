@@ -6,7 +6,7 @@ use crate::config_reload::servers;
 use crate::messages::{answer, tool_call};
 
 /// A collector that takes everything.
-fn collector() -> Scripted {
+pub fn collector() -> Scripted {
     Scripted::start_for_the_gateway_too(|exchange| exchange.respond(200, &[("content-type", "application/x-protobuf")], b""))
 }
 

@@ -7,6 +7,7 @@ use watchgate_tests::http1::{MCP_POST, request};
 use watchgate_tests::plugins::{guest, stock};
 use watchgate_tests::{Gateway, GatewayOptions, PluginFolder, Received, Scripted, leaked, wait_until};
 
+use crate::collected::collector;
 use crate::messages::tool_call;
 
 /// The secret that must get nowhere.
@@ -27,6 +28,7 @@ struct Script {
 pub struct Guarded {
     pub gateway: Gateway,
     pub upstream: Scripted,
+    collector: Scripted,
     script: Arc<Mutex<Script>>,
     exchanges: usize,
     _folder: PluginFolder,
@@ -43,9 +45,32 @@ pub struct Seen {
     pub is_whole: bool,
 }
 
+/// Everything is traced, captured and pushed.
+fn talkative(collector: &Scripted) -> GatewayOptions {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()),
+        ("OTEL_METRICS_EXPORTER", "otlp".to_owned()),
+        ("OTEL_LOGS_EXPORTER", "otlp".to_owned()),
+        ("OTEL_TRACES_SAMPLER", "always_on".to_owned()),
+    ];
+    let environment = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    GatewayOptions { environment, ..GatewayOptions::config("[logs]\ncapture = \"all\"\n") }
+}
+
+/// All that `/api/traces` tells.
+fn recent_traces(gateway: &Gateway) -> Vec<u8> {
+    let list = gateway.admin_get("/api/traces?limit=1000");
+    let mut all = list.body.clone();
+    for trace in list.json().unwrap()["traces"].as_array().unwrap() {
+        let id = trace["trace_id"].as_str().unwrap();
+        all.extend(gateway.admin_get(&format!("/api/traces/{id}")).body);
+    }
+    all
+}
+
 impl Guarded {
-    /// Starts with `settings` for `redact-secrets`. A second plugin turns the name and text of each operation into metrics, and the log
-    /// is as talkative as it gets, so that there is much to leak into.
+    /// Starts with `settings` for `redact-secrets`. A second plugin turns the name and text of each operation into metrics, the log
+    /// is as talkative as it gets, everything is traced and captured, and all of it is pushed to a collector, so that there is much to leak into.
     pub fn start(settings: &str) -> Self {
         let folder = PluginFolder::with("redact-secrets", &stock("redact-secrets"), settings);
         folder.add("probe", &guest("probe"), "[config]\nkeep_text = true\n");
@@ -59,9 +84,10 @@ impl Guarded {
                 exchange.end()
             }
         });
+        let collector = collector();
         let args = ["--upstream", &upstream.url(), "--plugins", folder.path(), "--log-level", "trace"];
-        let gateway = Gateway::start(&args, GatewayOptions::default());
-        let mut guarded = Self { gateway, upstream, script, exchanges: 0, _folder: folder };
+        let gateway = Gateway::start(&args, talkative(&collector));
+        let mut guarded = Self { gateway, upstream, collector, script, exchanges: 0, _folder: folder };
         guarded.answer_with(200, "application/json", &[r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#.as_bytes()]);
         guarded
     }
@@ -131,10 +157,19 @@ impl Guarded {
             ("the access log", fs::read(self.gateway.directory().join("access.log")).unwrap()),
             ("stdout", self.gateway.stdout().into_bytes()),
         ];
-        for page in ["/metrics", "/health", "/health/ready", "/api/plugins", "/api/alerts"] {
+        for page in
+            ["/metrics", "/metrics/custom", "/health", "/health/ready", "/api/plugins", "/api/alerts", "/api/logs", "/api/cardinality"]
+        {
             places.push((page, self.gateway.admin_get(page).body));
         }
+        places.push(("recent traces", recent_traces(&self.gateway)));
         places.push(("stderr", self.gateway.whole_log().into_bytes()));
+        // The last of it was pushed while the gateway ended.
+        for path in ["/v1/traces", "/v1/metrics", "/v1/logs"] {
+            let requests = self.collector.requests();
+            let bodies = requests.into_iter().filter(|request| request.head.target() == path);
+            places.push((path, bodies.flat_map(|request| request.body).collect()));
+        }
         for (place, bytes) in places {
             assert!(!bytes.is_empty() || place == "stdout", "{place} is empty");
             for secret in secrets {

@@ -3,6 +3,7 @@
 
 mod alerting;
 mod broken;
+mod captured;
 mod chaos;
 mod collected;
 mod config_reload;

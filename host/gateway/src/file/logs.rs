@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use watchgate_telemetry::log::{LogConfig, LogFormat, LogOutput, MaskedFields, check_level};
-use watchgate_telemetry::{AccessField, AccessLogTarget, LogsPushConfig, RecentLogsConfig, Rotation};
+use watchgate_telemetry::{AccessField, AccessLogTarget, Capture, CaptureConfig, LogsPushConfig, RecentLogsConfig, Rotation};
 
 use super::otlp::{self, OtlpSettings};
 use super::part::{FileReader, Part};
@@ -30,6 +30,8 @@ pub struct LogSettings {
     pub slow_call_threshold: Option<Duration>,
     /// Fields that are masked.
     pub masked: MaskedFields,
+    /// Of which tool calls arguments and results are recorded, and how much of them.
+    pub capture: (Capture, usize),
     /// What is remembered.
     pub recent: RecentLogsConfig,
     /// Where the lines of both are pushed to.
@@ -48,6 +50,7 @@ impl Default for LogSettings {
             rotation,
             slow_call_threshold: Some(Duration::from_millis(300)),
             masked,
+            capture: (Capture::None, CaptureConfig::default().bytes),
             recent,
             otlp: OtlpSettings::default(),
         }
@@ -55,6 +58,12 @@ impl Default for LogSettings {
 }
 
 impl LogSettings {
+    /// What telemetry is told of tool calls.
+    pub fn captured(&self) -> CaptureConfig {
+        let (calls, bytes) = self.capture;
+        CaptureConfig { calls, bytes, masked: self.masked.clone() }
+    }
+
     /// What the own log is told.
     pub fn own(&self) -> LogConfig {
         LogConfig {
@@ -85,6 +94,9 @@ pub fn read(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> LogSettings {
     let threshold = reader.duration(&part, "slow_call_threshold");
     logs.slow_call_threshold = threshold.map_or(logs.slow_call_threshold, |threshold| (!threshold.is_zero()).then_some(threshold));
     logs.masked = reader.texts(&part, "masked_fields").map_or(logs.masked, MaskedFields::with);
+    let (calls, bytes) = logs.capture;
+    let calls = reader.one_of(&part, "capture").map_or(calls, |word| capture(&word));
+    logs.capture = (calls, reader.size(&part, "capture_bytes").unwrap_or(bytes));
     let RecentLogsConfig { lines, bytes } = logs.recent;
     logs.recent = RecentLogsConfig {
         lines: reader.size_of_count(&part, "recent_lines").unwrap_or(lines),
@@ -106,6 +118,15 @@ pub fn level(text: &str) -> Result<String, String> {
 /// The format of this name, one of those of the table.
 pub fn format(word: &str) -> LogFormat {
     if word == "json" { LogFormat::Json } else { LogFormat::Pretty }
+}
+
+/// One of the words of the table.
+fn capture(word: &str) -> Capture {
+    match word {
+        "all" => Capture::All,
+        "on_error" => Capture::OnError,
+        _ => Capture::None,
+    }
 }
 
 /// Where access lines go.

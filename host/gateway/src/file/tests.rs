@@ -6,7 +6,7 @@ use watchgate_mcp::trace_meta::MetaTrace;
 use watchgate_proxy::{Forwarded, HostHeader, Mount, Propagation, RateKey};
 use watchgate_settings::SECTIONS;
 use watchgate_telemetry::log::LogOutput;
-use watchgate_telemetry::{AccessField, BucketGroup, Compression, Exporter, OtlpProtocol, Rotation};
+use watchgate_telemetry::{AccessField, BucketGroup, Capture, Compression, Exporter, OtlpProtocol, Rotation};
 
 use super::*;
 
@@ -198,6 +198,8 @@ max_size = "1MiB"
 max_files = 2
 slow_call_threshold = "0s"
 masked_fields = ["iban"]
+capture = "on_error"
+capture_bytes = "1KiB"
 recent_lines = 0
 [metrics.buckets]
 http = [0.5, 2]
@@ -208,6 +210,8 @@ http = [0.5, 2]
     assert_eq!(logs.access_fields, [AccessField::Server, AccessField::Time]);
     assert_eq!((logs.rotation, logs.slow_call_threshold), (Some(Rotation { max_size: 1 << 20, max_files: 2 }), None));
     assert!(logs.masked.masks("customer_iban") && logs.masked.masks("password"));
+    let captured = logs.captured();
+    assert_eq!((captured.calls, captured.bytes, captured.masked.masks("iban")), (Capture::OnError, 1024, true));
     assert_eq!(settings.metrics.buckets.of(BucketGroup::Http), [0.5, 2.0]);
     assert_eq!(settings.metrics.buckets.of(BucketGroup::Bytes), BucketGroup::Bytes.default_bounds());
     assert_eq!(sound("[logs]\nmax_size = \"1MiB\"\n").logs.rotation.map(|rotation| rotation.max_files), Some(5));

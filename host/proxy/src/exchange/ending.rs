@@ -13,6 +13,7 @@ impl Exchange {
     pub(super) fn end_all(&mut self, outcome: Outcome, failure: Option<ErrorType>) {
         let upstream = self.timing.upstream();
         for operation in std::mem::take(&mut self.operations) {
+            self.capture(&operation, None);
             let ending = Ending::without_answer(outcome, failure, upstream);
             operation.finish(&self.shared, &self.server, self.protocol_version, ending);
         }
@@ -63,7 +64,7 @@ impl Exchange {
 
     /// Hands the trace over where somebody has a use for it. Gives its ids for the access line, and the time that connecting took.
     fn end_trace(&mut self, outcome: Outcome) -> (Option<TraceId>, Option<SpanId>, Duration) {
-        let Some(trace) = self.trace.take() else { return (None, None, Duration::ZERO) };
+        let Some(mut trace) = self.trace.take() else { return (None, None, Duration::ZERO) };
         let ids = (Some(trace.trace_id), Some(trace.span_id));
         let connect = trace.attempts.iter().filter_map(|attempt| attempt.connect).map(|(_, took)| took).sum();
         let policy = self.shared.telemetry.tracing();
@@ -93,7 +94,8 @@ impl Exchange {
         };
         let interest =
             TraceInterest { head_sampled: trace.head_sampled, forced: trace.is_forced, error: ended.is_error(&trace), slow: is_slow };
-        if policy.keeps(interest) {
+        trace.captured = trace.captured.filter(|_| self.shared.telemetry.capture().wants(outcome == Outcome::Ok));
+        if policy.keeps(interest) || trace.captured.is_some() {
             let record = ended.record(*trace, is_slow);
             self.shared.clearing.offer(&self.shared.telemetry, record);
         }
@@ -124,6 +126,7 @@ impl Exchange {
                 (Outcome::Ok, _) => Ending::without_answer(Outcome::Aborted, None, upstream),
                 (how, _) => Ending::without_answer(how, None, upstream),
             };
+            self.capture(&operation, None);
             if ending.outcome == Outcome::Aborted {
                 self.note_outcome(Outcome::Aborted);
             }

@@ -7,6 +7,7 @@ use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, Request
 use watchgate_telemetry::{ClientIntroduced, NameKind};
 
 use super::{Exchange, known_version};
+use crate::content::Captured;
 use crate::operation::{Ending, OpenOperation, outcome_of};
 use crate::scan::MAX_ELEMENTS;
 
@@ -117,7 +118,20 @@ impl Exchange {
         }
     }
 
+    /// Notes what was said in a call that ends, where that may be recorded.
+    pub(super) fn capture(&mut self, operation: &OpenOperation, answer: Option<&Bytes>) {
+        let is_tool_call = operation.direction == Direction::ClientToServer && operation.name_kind() == Some(NameKind::Tool);
+        if let Some(trace) = &mut self.trace
+            && is_tool_call
+            && self.line.operations() == 1
+            && self.shared.telemetry.capture().is_on()
+        {
+            trace.captured = Some(Captured { request: operation.text.clone(), answer: answer.cloned() });
+        }
+    }
+
     fn end_operation(&mut self, operation: OpenOperation, answer: &Envelope, text: Option<Bytes>, upstream: Duration) {
+        self.capture(&operation, text.as_ref());
         let outcome = outcome_of(answer);
         if let Some(code) = answer.error_code {
             self.line.rpc_error_code = Some(code);

@@ -59,6 +59,14 @@ pub(super) const LOGS: Section = Section {
             "fields whose values are shown as `***`, beside `password`, `token`, `secret`, `key`, `authorization` and `cookie`",
         )
         .at_start(),
+        Key::new(
+            "capture",
+            Form::OneOf(&["none", "on_error", "all"]),
+            Is("\"none\""),
+            "of which tool calls arguments and results are recorded: in a log line with target `capture`, and in their traces; masked, and redacted by the plugins",
+        )
+        .at_start(),
+        Key::new("capture_bytes", Form::Size(64, 16 << 10), Is("\"4KiB\""), "after which arguments, and the result, are cut").at_start(),
         Key::new("recent_lines", Form::Count(0, 1_000_000), Is("4096"), "lines of both logs that are remembered; with 0 none are")
             .at_start(),
         Key::new("recent_bytes", MEMORY, Is("\"4MiB\""), "bytes that they hold in memory at most").at_start(),

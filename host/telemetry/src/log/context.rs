@@ -39,6 +39,13 @@ pub async fn in_context<T>(context: LogContext, work: impl Future<Output = T>) -
     .await
 }
 
+/// As [`in_context`], for work that does not wait.
+pub(crate) fn within_context<T>(context: LogContext, work: impl FnOnce() -> T) -> T {
+    let mut context = Some(context);
+    let _entered = Entered::enter(&mut context);
+    work()
+}
+
 /// Swaps a context in, and back on drop, also when a poll panics.
 struct Entered<'a>(&'a mut Option<LogContext>);
 

@@ -200,9 +200,9 @@ attributes! {
     GenAiPromptName Text semconv::GEN_AI_PROMPT_NAME,
         "The prompt that is asked for, redacted. On spans of prompts/get.";
     GenAiToolCallArguments Text semconv::GEN_AI_TOOL_CALL_ARGUMENTS,
-        "The arguments of the call as JSON, redacted and cut to the configured size. Only where capturing is configured.";
+        "The arguments of the call as JSON, masked, redacted and cut to the configured size. On SERVER spans of tools/call, where `logs.capture` wants it.";
     GenAiToolCallResult Text semconv::GEN_AI_TOOL_CALL_RESULT,
-        "The result of the call as JSON, redacted and cut to the configured size. Only where capturing is configured.";
+        "The result or error that answered the call as JSON, masked, redacted and cut to the configured size. On SERVER spans of tools/call, where `logs.capture` wants it.";
     NetworkTransport Text semconv::NETWORK_TRANSPORT,
         "`tcp`. On SERVER and CLIENT spans.";
     NetworkProtocolName Text semconv::NETWORK_PROTOCOL_NAME,

@@ -30,6 +30,7 @@ pub struct TracePolicy {
     export_errors: bool,
     export_slow: bool,
     stores: bool,
+    captures: bool,
 }
 
 /// One more than the greatest number of 63 bits.
@@ -46,12 +47,19 @@ impl TracePolicy {
             export_errors: config.export_errors,
             export_slow: config.export_slow,
             stores: config.recent.count > 0 && config.recent.bytes > 0,
+            captures: false,
         }
     }
 
-    /// Whether any trace is kept at all; where not, nothing need be noted during an exchange.
+    /// The same, where what messages say is recorded beside traces.
+    #[must_use]
+    pub const fn capturing(self, captures: bool) -> Self {
+        Self { captures, ..self }
+    }
+
+    /// Whether there may be a use for the record of an exchange; where not, nothing need be noted during one.
     pub const fn is_on(&self) -> bool {
-        self.exports || self.stores
+        self.exports || self.stores || self.captures
     }
 
     /// Whether an exchange is traced, decided when it begins: as the parent was, if there is one, else by a share of the trace
@@ -161,6 +169,9 @@ mod tests {
         check(Exporter::Console, 10, true, true, all, all);
         check(Exporter::Console, 10, false, true, all, [true, true, false, true]);
         check(Exporter::Console, 0, true, false, [true, true, true, false], [true, true, true, false]);
+        let nowhere = TracesConfig { recent: RecentConfig { count: 0, bytes: 0 }, ..TracesConfig::default() };
+        let capturing = TracePolicy::new(&nowhere).capturing(true);
+        assert!(capturing.is_on() && !capturing.keeps(TraceInterest { error: true, ..TraceInterest::default() }));
     }
 
     #[test]

@@ -24,10 +24,12 @@ pub(crate) struct Traces {
 
 impl Traces {
     /// Starts the exporter, if there is one.
-    pub fn start(config: &TracesConfig, families: &Families) -> Result<Self, PushConfigError> {
+    ///
+    /// `is_capturing`: there is a use for records beside traces.
+    pub fn start(config: &TracesConfig, is_capturing: bool, families: &Families) -> Result<Self, PushConfigError> {
         let counts = ExportCounts::new("traces", families);
         Ok(Self {
-            policy: TracePolicy::new(config),
+            policy: TracePolicy::new(config).capturing(is_capturing),
             recent: RecentTraces::new(config.recent, families.telemetry_dropped.with(&["recent_traces", "too_large"])),
             outbox: export::start(config, Patience::default(), counts)?,
             invalid: CounterByWord::new(|reason| families.trace_context_invalid.with(&[reason])),
@@ -35,6 +37,9 @@ impl Traces {
     }
 
     pub fn finished(&self, record: TraceRecord) {
+        if !self.policy.keeps(record.interest()) {
+            return;
+        }
         let record = Arc::new(record);
         if let Some(outbox) = &self.outbox
             && self.policy.exports(record.interest())

@@ -1,0 +1,162 @@
+//! What tool calls say, made fit to be recorded: members with telling names masked, and the rest left to the policies.
+
+mod cut;
+
+use bytes::Bytes;
+use serde_json::Value;
+use watchgate_telemetry::log::MaskedFields;
+
+use crate::operation::TEXT_CAP;
+
+/// Behind a text that is not all there.
+const ELLIPSIS: char = '…';
+/// Left out at the end of a text that had been cut before a policy saw it: what begins there may be a secret that nobody could recognise.
+const UNCERTAIN: usize = 1024;
+
+/// The messages of a call as they passed on the wire, after redaction there; each cut at [`TEXT_CAP`].
+pub(crate) struct Captured {
+    /// Of the client.
+    pub(crate) request: Option<Bytes>,
+    /// Of the server, when there was an answer.
+    pub(crate) answer: Option<Bytes>,
+}
+
+/// A text to be shown to the policies.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    text: String,
+    /// Whether it is only the beginning.
+    is_cut: bool,
+}
+
+/// A text that cannot be read, and so not be masked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
+impl Captured {
+    /// The arguments of the call, if it has any.
+    pub(crate) fn arguments(&self, masked: &MaskedFields) -> Result<Option<Content>, Unreadable> {
+        let Some(text) = &self.request else { return Ok(None) };
+        content(text, masked, |message| message.get_mut("params")?.get_mut("arguments").map(Value::take))
+    }
+
+    /// The result or the error.
+    pub(crate) fn result(&self, masked: &MaskedFields) -> Result<Option<Content>, Unreadable> {
+        let Some(text) = &self.answer else { return Ok(None) };
+        content(text, masked, |message| {
+            let member = if message.get("error").is_some() { "error" } else { "result" };
+            message.get_mut(member).map(Value::take)
+        })
+    }
+}
+
+impl Content {
+    /// What the policies are shown: with escapes read, so that none of them hides anything.
+    pub(crate) fn text(&self) -> String {
+        self.text.clone()
+    }
+
+    /// What they left of it, cut.
+    pub(crate) fn finished(&self, mut cleared: String, most: usize) -> String {
+        let whole = cleared.len();
+        let certain = if self.is_cut { whole.saturating_sub(UNCERTAIN) } else { whole };
+        let end = cleared.floor_char_boundary(certain.min(most));
+        if end < whole {
+            cleared.truncate(end);
+            cleared.push(ELLIPSIS);
+        }
+        cleared
+    }
+}
+
+fn content(text: &[u8], masked: &MaskedFields, take: impl Fn(&mut Value) -> Option<Value>) -> Result<Option<Content>, Unreadable> {
+    let is_cut = text.len() >= TEXT_CAP;
+    let read = if is_cut { cut::read(text) } else { serde_json::from_slice(text).ok() };
+    let mut message = read.ok_or(Unreadable)?;
+    let Some(mut value) = take(&mut message) else { return Ok(None) };
+    mask(&mut value, masked);
+    Ok(Some(Content { text: value.to_string(), is_cut }))
+}
+
+/// Masks what stands under telling names, at any depth. The depth is that of a text that was read, which is bounded.
+fn mask(value: &mut Value, masked: &MaskedFields) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                if masked.masks(name) {
+                    *value = Value::from(MaskedFields::MASK);
+                } else {
+                    mask(value, masked);
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|element| mask(element, masked)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(message: &str) -> Result<Option<String>, Unreadable> {
+        let captured = Captured { request: Some(Bytes::copy_from_slice(message.as_bytes())), answer: None };
+        let content = captured.arguments(&MaskedFields::with(["iban"]))?;
+        Ok(content.map(|content| content.text()))
+    }
+
+    #[test]
+    fn telling_members_are_masked_wherever_they_stand() {
+        let check = |arguments_text: &str, expected: &str| {
+            let message = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"arguments":{arguments_text}}}}}"#);
+            assert_eq!(arguments(&message), Ok(Some(expected.to_owned())), "{arguments_text}");
+        };
+        check(r#"{"city":"Bern"}"#, r#"{"city":"Bern"}"#);
+        check(r#"{"api_key":"x","a":[{"Password":{"old":1}}]}"#, r#"{"a":[{"Password":"***"}],"api_key":"***"}"#);
+        check(r#"{"\u0069ban":["x"]}"#, r#"{"iban":"***"}"#);
+        // Escapes hide nothing from the policies.
+        check(r#"{"t":"\u0073k-1\/2"}"#, r#"{"t":"sk-1/2"}"#);
+        check("7", "7");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_recorded() {
+        assert_eq!(arguments("{"), Err(Unreadable));
+        assert_eq!(arguments(&"[".repeat(4000)), Err(Unreadable));
+        assert_eq!(arguments("{}"), Ok(None));
+        assert_eq!(arguments(r#"{"params":[1]}"#), Ok(None));
+        let nothing = Captured { request: None, answer: None };
+        assert_eq!((nothing.arguments(&MaskedFields::default()), nothing.result(&MaskedFields::default())), (Ok(None), Ok(None)));
+    }
+
+    #[test]
+    fn results_and_errors_are_told_apart() {
+        let check = |answer: &str, expected: &str| {
+            let captured = Captured { request: None, answer: Some(Bytes::copy_from_slice(answer.as_bytes())) };
+            let content = captured.result(&MaskedFields::default()).unwrap().unwrap();
+            assert_eq!(content.text(), expected);
+        };
+        check(r#"{"id":1,"result":{"isError":true}}"#, r#"{"isError":true}"#);
+        check(r#"{"id":1,"error":{"code":-1,"data":{"token":1}}}"#, r#"{"code":-1,"data":{"token":"***"}}"#);
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_say_so() {
+        let check = |is_cut: bool, cleared: &str, most: usize, expected: &str| {
+            let content = Content { text: String::new(), is_cut };
+            assert_eq!(content.finished(cleared.to_owned(), most), expected, "{cleared} {most}");
+        };
+        check(false, "abc", 3, "abc");
+        check(false, "abc", 2, "ab…");
+        check(false, "aé", 2, "a…");
+        check(true, "abc", 3, "…");
+        check(true, &"a".repeat(UNCERTAIN + 2), 9000, "aa…");
+    }
+
+    #[test]
+    fn of_a_message_that_was_cut_the_beginning_is_recorded() {
+        let long = "x".repeat(TEXT_CAP);
+        let message = format!(r#"{{"params":{{"arguments":{{"a":1,"password":"{long}"}}}}}}"#);
+        assert_eq!(arguments(&message[..TEXT_CAP]), Ok(Some(r#"{"a":1,"password":"***"}"#.to_owned())));
+    }
+}
