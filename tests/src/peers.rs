@@ -127,6 +127,18 @@ impl Peers {
     /// # Errors
     /// When it does not come up; the message has its output.
     pub fn serve(&self, kind: ServerKind) -> Result<Server> {
+        self.start(kind, None)
+    }
+
+    /// As [`Peers::serve`], for the Python server, which writes the spans it makes to `spans`, one JSON object a line.
+    ///
+    /// # Errors
+    /// When it does not come up; the message has its output.
+    pub fn serve_traced(&self, spans: &Path) -> Result<Server> {
+        self.start(ServerKind::Python, Some(spans))
+    }
+
+    fn start(&self, kind: ServerKind, spans: Option<&Path>) -> Result<Server> {
         let directory = TempDir::new()?;
         let (mut command, mark) = match kind {
             ServerKind::TypeScript | ServerKind::TypeScriptSse => {
@@ -138,7 +150,7 @@ impl Peers {
                 (command, "peer listening on ")
             }
             ServerKind::Python => {
-                let mut command = python(&self.python);
+                let mut command = self.python(spans, "server");
                 command.args(["-m", "mcp_everything_server", "--port", "0"]);
                 (command, "Uvicorn running on ")
             }
@@ -160,6 +172,18 @@ impl Peers {
     /// # Errors
     /// When the client fails as a program. What the server does to it is an observation.
     pub fn observe(&self, client: ClientKind, era: Era, server: ServerKind, url: &str) -> Result<Observations> {
+        self.run(client, era, server, url, None)
+    }
+
+    /// As [`Peers::observe`], with the Python client and server; the client writes the spans it makes to `spans`, one JSON object a line.
+    ///
+    /// # Errors
+    /// When the client fails as a program.
+    pub fn observe_traced(&self, era: Era, url: &str, spans: &Path) -> Result<Observations> {
+        self.run(ClientKind::Python, era, ServerKind::Python, url, Some(spans))
+    }
+
+    fn run(&self, client: ClientKind, era: Era, server: ServerKind, url: &str, spans: Option<&Path>) -> Result<Observations> {
         let directory = TempDir::new()?;
         let plan = self.node.join("plans").join(server.plan());
         let mut command = match client {
@@ -174,7 +198,7 @@ impl Peers {
                 command
             }
             ClientKind::Python => {
-                let mut command = python(&self.python);
+                let mut command = self.python(spans, "client");
                 command.arg(self.node.join("client.py"));
                 command
             }
@@ -196,6 +220,15 @@ impl Peers {
         let plan = std::fs::read_to_string(&plan)?;
         Observations::parse(&process.stdout(), &plan)
             .with_context(|| format!("{client:?}, {era} era, {server:?} server\n{}", process.stderr()))
+    }
+
+    /// The interpreter with `mcp` 2, which records the spans of `service` where that is wanted.
+    fn python(&self, spans: Option<&Path>, service: &str) -> Command {
+        let mut command = python(&self.python);
+        if let Some(spans) = spans {
+            command.arg(self.node.join("traced.py")).arg(spans).arg(service);
+        }
+        command
     }
 
     /// The conformance suite, to be given its arguments.

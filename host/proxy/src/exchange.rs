@@ -13,6 +13,7 @@ use watchgate_hooks::PolicyCall;
 use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header};
 use watchgate_telemetry::{ErrorType, HttpMethod, InFlightGuard, TraceId};
 
+use crate::client_connection::Caller;
 use crate::endpoint::Endpoint;
 use crate::error_id::ErrorId;
 use crate::fault::Fault;
@@ -71,7 +72,7 @@ impl Exchange {
         shared: &Arc<Shared>,
         server: &Arc<Server>,
         request: &http::request::Parts,
-        client: SocketAddr,
+        client: Caller,
         makes_request_id: bool,
     ) -> Box<Self> {
         let method = http_method(&request.method);
@@ -89,7 +90,7 @@ impl Exchange {
             timing: Timing::begin(),
             protocol_version: request.headers.get(mcp_header::MCP_PROTOCOL_VERSION).and_then(|value| known_version(value.as_bytes())),
             session_text: key.map(|key| key.hash.to_be_bytes()),
-            client,
+            client: client.address,
             client_name: None,
             endpoint: None,
             attempts: 0,
@@ -103,7 +104,7 @@ impl Exchange {
                 .or_else(|| makes_request_id.then(|| TraceId::random().to_string().into())),
             tells_request_id: makes_request_id,
             line: LineFacts::default(),
-            trace: TraceNotes::begin(&shared.telemetry, &request.headers),
+            trace: TraceNotes::begin(&shared.telemetry, &request.headers, client.is_tls),
             worst: Outcome::Ok,
             is_stream: false,
             is_unread: false,
@@ -112,9 +113,11 @@ impl Exchange {
         })
     }
 
-    /// Whether closing the response stream is how such an exchange ends.
+    /// Whether closing the response stream is how such an exchange ends. Of a stream in which everything was answered there is nothing left to read
+    /// either: SDKs close it before the server does.
     fn ends_by_closing(&self) -> bool {
-        self.is_stream && (self.method == HttpMethod::Get || self.line.is_listen)
+        let is_answered = || self.line.operations() > 0 && self.operations.iter().all(|operation| !operation.is_request);
+        self.is_stream && (self.method == HttpMethod::Get || self.line.is_listen || is_answered())
     }
 
     /// All of the request is here.

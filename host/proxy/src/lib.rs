@@ -8,6 +8,7 @@ mod admission;
 mod affinity;
 mod answer;
 mod answer_head;
+mod asked_trace;
 mod auth;
 mod balancer;
 mod body;

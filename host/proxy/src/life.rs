@@ -53,8 +53,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let routed = route(plan.servers.iter().map(|server| (&server.config, &server.mounting)), requested_host(&parts), &parts.uri);
     let server = routed.as_ref().map_or(&shared.nowhere, |(index, _)| &plan.servers[*index]).clone();
     let client = client_ip(&plan.config.clients, caller.address.ip(), &parts.headers);
-    let mut exchange =
-        Exchange::begin(&shared, &server, &parts, SocketAddr::new(client, caller.address.port()), plan.config.propagation.request_ids);
+    let client = Caller { address: SocketAddr::new(client, caller.address.port()), ..caller };
+    let mut exchange = Exchange::begin(&shared, &server, &parts, client, plan.config.propagation.request_ids);
     if let Err(turned_away) = admit(&shared, &plan, &mut exchange, &mut parts, &mut incoming).await {
         let mut response = fault_response(&mut exchange, turned_away.fault, None);
         if let Some(challenge) = turned_away.challenge {
@@ -70,7 +70,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         server.metrics.limited(Limit::RequestHeaders);
         return answer_fault(exchange, Fault::TooManyHeaders, None);
     }
-    let refused = if routed.is_some() { within_limits(&mut exchange, &parts, client).err() } else { None };
+    let refused = if routed.is_some() { within_limits(&mut exchange, &parts, client.address.ip()).err() } else { None };
     let may_discard = !parts.headers.contains_key(header::EXPECT);
     // Of what is refused only as much is read as it takes to know whose answer that is.
     let cap = if refused.is_some() { server.config.limits.message.min(REFUSED_CAP) } else { server.config.limits.message };

@@ -7,6 +7,7 @@ use watchgate_hooks::Operation;
 use watchgate_mcp::{Direction, Envelope, MessageKind, MethodText, Outcome, RequestId, method};
 use watchgate_telemetry::{ErrorType, NameKind, OperationFinished};
 
+use crate::asked_trace::{AskedTrace, Ended};
 use crate::server::{Server, Shared};
 
 /// A text kept for derivation plugins is cut at this many bytes.
@@ -28,6 +29,10 @@ pub(crate) struct OpenOperation {
     /// The sender's own name, where the message says it.
     pub(crate) peer_name: Option<Box<str>>,
     pub(crate) text: Option<Bytes>,
+    /// `params._meta.traceparent`, where the server asks.
+    pub(crate) traceparent: Option<Box<str>>,
+    /// Of a server's request, where somebody has a use for traces.
+    pub(crate) trace: Option<Box<AskedTrace>>,
 }
 
 /// How an operation ended.
@@ -71,6 +76,8 @@ impl OpenOperation {
             protocol_version: envelope.protocol_version,
             peer_name: envelope.peer_name,
             text,
+            traceparent: envelope.traceparent.filter(|_| direction == Direction::ServerToClient),
+            trace: None,
         })
     }
 
@@ -98,7 +105,7 @@ impl OpenOperation {
     }
 
     /// Says it: to the metrics, and to the derivation plugins that are live now.
-    pub(crate) fn finish(self, shared: &Shared, server: &Server, protocol_version: Option<&'static str>, ending: Ending<'_>) {
+    pub(crate) fn finish(mut self, shared: &Shared, server: &Server, protocol_version: Option<&'static str>, ending: Ending<'_>) {
         let duration = self.started.elapsed();
         let kind = self.name_kind();
         if let (Outcome::Ok, Some(kind), Some(name), true) =
@@ -121,6 +128,12 @@ impl OpenOperation {
             request_bytes: self.request_bytes,
             response_bytes: ending.answer.map_or(0, |answer| answer.bytes),
         });
+        if let Some(trace) = self.trace.take() {
+            let ended = Ended { outcome: ending.outcome, error: error_type(&ending), duration, protocol_version };
+            if let Some(record) = trace.finish(&shared.telemetry, server, &self, &ended) {
+                shared.clearing.offer(&shared.telemetry, record);
+            }
+        }
         let hooks = shared.hooks.load();
         if hooks.derivations.is_empty() {
             return;

@@ -124,6 +124,8 @@ mod tests {
             protocol_version: None,
             peer_name: None,
             text: None,
+            traceparent: None,
+            trace: None,
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct TraceNotes {
     pub(crate) link: Option<(TraceId, SpanId)>,
     pub(crate) head_sampled: bool,
     pub(crate) is_forced: bool,
+    /// Whether the client's connection is.
+    pub(crate) client_is_tls: bool,
     pub(crate) attempts: Vec<AttemptNote>,
     pub(crate) calls: Vec<(Direction, PolicyCall)>,
     /// The id of the one request that the client sent.
@@ -52,7 +54,7 @@ pub(crate) struct AttemptNote {
 
 impl TraceNotes {
     /// From the headers of a request. `None` where nobody has a use for traces.
-    pub(crate) fn begin(telemetry: &Telemetry, headers: &HeaderMap) -> Option<Box<Self>> {
+    pub(crate) fn begin(telemetry: &Telemetry, headers: &HeaderMap, client_is_tls: bool) -> Option<Box<Self>> {
         if !telemetry.tracing().is_on() {
             return None;
         }
@@ -70,6 +72,7 @@ impl TraceNotes {
             link: None,
             head_sampled: false,
             is_forced,
+            client_is_tls,
             attempts: Vec::new(),
             calls: Vec::new(),
             request_id: None,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use watchgate_hooks::{CallOutcome, UnclearedRecord};
 use watchgate_mcp::{Direction, Outcome};
 use watchgate_telemetry::{
-    Attribute, ErrorType, HttpMethod, NameKind, OperationTarget, SpanId, SpanKind, SpanProtocol, SpanRecord, TraceRecord,
+    Attribute, ErrorType, HttpMethod, NameKind, OperationTarget, SpanEvent, SpanId, SpanKind, SpanProtocol, SpanRecord, TraceRecord,
 };
 
 use crate::content::Captured;
@@ -86,6 +86,10 @@ impl Ended<'_> {
             root.fail(protocol, error, None);
         }
         self.describe(&mut root, &notes);
+        let retried = notes.attempts.split_last().map_or(&[][..], |(_, before)| before);
+        root.events.extend(retried.iter().map(|attempt| {
+            SpanEvent::retry(self.wall(attempt.ended.unwrap_or(attempt.begun)), attempt.failure.unwrap_or("connect_failed"))
+        }));
         let is_error = self.is_error(&notes);
         let mut spans = vec![match &notes.context.parent {
             Some(parent) => root.within_remote(parent.span_id),
@@ -179,6 +183,7 @@ impl Ended<'_> {
     fn describe(&self, root: &mut SpanRecord, notes: &TraceNotes) {
         root.set(Attribute::NetworkTransport, "tcp");
         root.set(Attribute::NetworkProtocolName, "http");
+        root.set(Attribute::UrlScheme, scheme(notes.client_is_tls));
         root.set(Attribute::ClientAddress, self.client.ip().to_string());
         root.set(Attribute::ClientPort, self.client.port());
         root.set(Attribute::Server, self.server.name.to_string());
@@ -240,6 +245,7 @@ fn describe_attempt(span: &mut SpanRecord, attempt: &AttemptNote, place: usize) 
     span.set(Attribute::ServerAddress, attempt.endpoint.config.host.clone());
     span.set(Attribute::ServerPort, attempt.endpoint.config.port);
     span.set(Attribute::Endpoint, attempt.endpoint.authority.to_string());
+    span.set(Attribute::UrlScheme, scheme(attempt.endpoint.config.tls));
     span.set(Attribute::ConnectionReused, attempt.connect.is_none());
     if let Some(status) = attempt.status {
         span.set(Attribute::HttpResponseStatusCode, status);
@@ -247,6 +253,10 @@ fn describe_attempt(span: &mut SpanRecord, attempt: &AttemptNote, place: usize) 
     if place > 0 {
         span.set(Attribute::HttpRequestResendCount, u32::try_from(place).unwrap_or(u32::MAX));
     }
+}
+
+fn scheme(is_tls: bool) -> &'static str {
+    if is_tls { "https" } else { "http" }
 }
 
 /// Puts the texts that passed the policies where they belong.
@@ -289,7 +299,7 @@ fn put_name(record: &mut TraceRecord, name: &str) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a string cannot fail.

@@ -50,12 +50,13 @@ const PYTHON_V1: PythonManifest = PythonManifest { sdk: "mcp==1.30.0", requireme
 
 /// Scripts are written on every call: they are ours and change more often than the packages do.
 /// They live beside `node_modules` because that is where Node looks for imports.
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 10] = [
     ("client.mjs", include_str!("../../peers/client.mjs")),
     ("client.py", include_str!("../../peers/client.py")),
     ("client_v1.py", include_str!("../../peers/client_v1.py")),
     ("clients.py", include_str!("../../peers/clients.py")),
     ("loopback.mjs", include_str!("../../peers/loopback.mjs")),
+    ("traced.py", include_str!("../../peers/traced.py")),
     ("unprobed.mjs", include_str!("../../peers/unprobed.mjs")),
     ("plans/everything-typescript.json", include_str!("../../peers/plans/everything-typescript.json")),
     ("plans/everything-python.json", include_str!("../../peers/plans/everything-python.json")),

@@ -17,6 +17,7 @@ mod guarded;
 mod health_plugins;
 mod hostile;
 mod http_sse;
+mod joined_traces;
 mod messages;
 mod observability;
 mod outcomes;

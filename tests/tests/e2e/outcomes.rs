@@ -81,6 +81,8 @@ fn gateway_before(upstream: &Scripted) -> Gateway {
     let gateway = Gateway::start(&["--upstream", &format!("s={}", upstream.url())], GatewayOptions::default());
     // A tool's name becomes a label only once its server has listed it.
     gateway.post("/s/mcp", &json!({"jsonrpc": "2.0", "id": 0, "method": "tools/list"}));
+    // Lines are written a little later; those that come are told apart by their place.
+    wait_until("the list's access line", || (gateway.access_log().len() == 1).then_some(()));
     gateway
 }
 
@@ -103,6 +105,32 @@ fn an_answer_in_a_stream_is_counted_by_its_outcome() {
     check(&gateway, "/s/stream", "works", "ok");
     check(&gateway, "/s/stream", "fails", "tool_error");
     check(&gateway, "/s/stream", "unknown-to-itself", "rpc_error");
+}
+
+#[test]
+fn a_client_that_leaves_a_stream_cancels_only_what_was_not_answered() {
+    // The stream stays open behind the answer to `works`.
+    let upstream = Scripted::start(|exchange| {
+        let message: Value = serde_json::from_slice(&exchange.request.body)?;
+        exchange.event_stream()?;
+        let is_answered = message["params"]["name"] == "works";
+        let data = if is_answered { tool_result(&message["id"], "fine") } else { json!({"jsonrpc": "2.0", "method": "x"}).to_string() };
+        exchange.chunk(format!("data: {data}\n\n"))?;
+        exchange.client_left().map(drop)
+    });
+    let gateway = Gateway::before(&upstream.url());
+    for (index, (tool, outcome)) in [("works", "ok"), ("hangs", "cancelled")].into_iter().enumerate() {
+        let mut client = gateway.connect();
+        let body = tool_call(1, tool).to_string();
+        client.send(&watchgate_tests::http1::request("POST", "/mcp", &watchgate_tests::http1::MCP_POST, body.as_bytes())).unwrap();
+        client.head().unwrap();
+        client.body_until("\n\n").unwrap();
+        drop(client);
+        let line = wait_until("an access line", || gateway.access_log().into_iter().nth(index));
+        assert_eq!(line["outcome"], outcome, "{line}");
+        let labels = [("outcome", outcome)];
+        assert_eq!(gateway.metrics().metric("watchgate_mcp_tool_calls_total", &labels), 1.0, "{tool}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, Request
 use watchgate_telemetry::{ClientIntroduced, NameKind};
 
 use super::{Exchange, known_version};
+use crate::asked_trace::AskedTrace;
 use crate::content::Captured;
 use crate::operation::{Ending, OpenOperation, outcome_of};
 use crate::scan::MAX_ELEMENTS;
@@ -61,9 +62,12 @@ impl Exchange {
                 }
             }
             MessageKind::Request => {
-                if let Some(operation) = OpenOperation::from_envelope(Direction::ServerToClient, envelope, Instant::now(), text)
+                if let Some(mut operation) = OpenOperation::from_envelope(Direction::ServerToClient, envelope, Instant::now(), text)
                     && let Some(session) = self.session
                 {
+                    let asking = self.trace.as_deref();
+                    operation.trace = asking
+                        .and_then(|notes| AskedTrace::begin(&self.shared.telemetry, notes, self.method, self.session_text, &operation));
                     self.shared.remember(session, operation);
                 }
             }

@@ -187,8 +187,6 @@ attributes! {
         "The URI of the resource that the method names, redacted. On spans of operations with resources.";
     JsonrpcRequestId Text semconv::JSONRPC_REQUEST_ID,
         "The id of the JSON-RPC request, numbers written as text, redacted. On spans of requests; not of notifications.";
-    JsonrpcProtocolVersion Text semconv::JSONRPC_PROTOCOL_VERSION,
-        "The JSON-RPC version, where it is not 2.0.";
     RpcResponseStatusCode Text semconv::RPC_RESPONSE_STATUS_CODE,
         "The code of the JSON-RPC error in the answer, for example `-32602`. On every span of an operation that was answered with one.";
     ErrorType Text semconv::ERROR_TYPE,
@@ -230,11 +228,7 @@ attributes! {
     HttpResponseBodySize Int semconv::HTTP_RESPONSE_BODY_SIZE,
         "Bytes of the answer's body. On SERVER spans.";
     UrlScheme Text semconv::URL_SCHEME,
-        "`http` or `https`. On SERVER and CLIENT spans.";
-    ExceptionType Text semconv::EXCEPTION_TYPE,
-        "As `error.type`. On `exception` events.";
-    ExceptionMessage Text semconv::EXCEPTION_MESSAGE,
-        "What the error says, redacted. On `exception` events.";
+        "`http` or `https`. On SERVER spans of exchanges and CLIENT spans.";
     Server Text "watchgate.server",
         "The configured name of the MCP server. On SERVER spans.";
     Outcome Text "watchgate.outcome",

@@ -98,8 +98,6 @@ macro_rules! events {
 }
 
 events! {
-    /// The span ended with an error: what it says, where capturing is configured.
-    Exception = "exception";
     /// The attempt before failed, and there will be another. On SERVER spans.
     Retry = "retry";
 }
@@ -219,13 +217,6 @@ impl SpanRecord {
 }
 
 impl SpanEvent {
-    /// An error was noticed; the message is redacted by the caller.
-    pub fn exception(at: SystemTime, error: ErrorType, message: Option<Cow<'static, str>>) -> Self {
-        let mut attributes = vec![(Attribute::ExceptionType, error_type(error).into())];
-        attributes.extend(message.map(|message| (Attribute::ExceptionMessage, message.into())));
-        Self { name: EventName::Exception, at, attributes }
-    }
-
     /// An attempt failed for `reason`, and there will be another.
     pub fn retry(at: SystemTime, reason: &'static str) -> Self {
         Self { name: EventName::Retry, at, attributes: vec![(Attribute::RetryReason, reason.into())] }

@@ -167,7 +167,8 @@ fn only_what_is_for_export_is_exported() {
     assert_eq!(spans.iter().map(|span| u128::from_be_bytes(span.trace_id.as_slice().try_into().unwrap())).collect::<Vec<_>>(), [4]);
     assert_eq!(spans[0].flags & 1, 0, "it was not sampled when it began");
     assert!(collector.is_idle());
-    assert_eq!(telemetry.recent_traces(&watchgate_telemetry::TraceFilter::default()).len(), 3);
+    // What nothing speaks for came only because of what was captured.
+    assert_eq!(telemetry.recent_traces(&watchgate_telemetry::TraceFilter::default()).len(), 2);
 }
 
 #[test]

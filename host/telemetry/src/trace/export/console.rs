@@ -120,7 +120,7 @@ mod tests {
         let hostile = "a\nb\r\u{0}\u{2028}\"\\";
         let mut root = SpanRecord::operation(root_id, SpanKind::Server, Some("tools/call"), OperationTarget::Tool(hostile), started, took);
         root.fail(SpanProtocol::Mcp, ErrorType::ToolError, Some(hostile.to_owned().into()));
-        root.events.push(SpanEvent::exception(started, ErrorType::ToolError, None));
+        root.events.push(SpanEvent::retry(started, "connect_failed"));
         root.links.push((TraceId::new([3; 16]).unwrap(), child_id));
         let mut child = SpanRecord::connect(child_id, started + took / 5, took / 5).within(root_id);
         child.set(Attribute::ConnectionReused, false);
@@ -148,7 +148,7 @@ mod tests {
         let [root, child] = value["spans"].as_array().unwrap().as_slice() else { panic!("two spans") };
         assert_eq!((&root["error"], &root["parent"], &root["kind"]), (&json!(hostile), &Value::Null, &json!("SERVER")));
         assert_eq!(root["attributes"]["gen_ai.tool.name"], json!(hostile));
-        assert_eq!(root["events"][0]["name"], json!("exception"));
+        assert_eq!(root["events"][0]["name"], json!("retry"));
         assert_eq!(root["links"][0]["trace_id"], json!("03".repeat(16)));
         assert_eq!((&child["parent"], &child["offset_us"]), (&json!("01".repeat(8)), &json!(1000)));
         assert_eq!((&child["attributes"], child.get("error")), (&json!({ "watchgate.connection.reused": false }), None));
