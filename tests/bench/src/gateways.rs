@@ -70,7 +70,9 @@ pub fn folder(plugins: &[Plugin]) -> Result<TempDir> {
 impl Running {
     /// Starts a gateway in front of one server, with the JSON access log to a file; every plugin must be live.
     pub fn before(url: &str, plugins: &[Plugin]) -> Result<Self> {
-        Self::start(&["--upstream", url], &GatewayOptions::default(), plugins)
+        // As a gateway runs unless it is told otherwise.
+        let environment = vec![("OTEL_TRACES_SAMPLER".to_owned(), String::new())];
+        Self::start(&["--upstream", url], &GatewayOptions { environment, ..GatewayOptions::default() }, plugins)
     }
 
     /// Starts a gateway with these arguments; every plugin must be live.

@@ -6,6 +6,7 @@ mod neighbours;
 mod reload;
 mod soak;
 mod stream;
+mod telemetry;
 mod throughput;
 
 use std::net::SocketAddr;
@@ -48,8 +49,9 @@ pub enum When {
 }
 
 /// Every scenario by its name, in the order of the report.
-pub const SCENARIOS: [(&str, When, Scenario); 7] = [
+pub const SCENARIOS: [(&str, When, Scenario); 8] = [
     ("throughput", When::Always, throughput::measure),
+    ("telemetry", When::Always, telemetry::measure),
     ("half-load", When::Always, half_load::measure),
     ("sse", When::Always, stream::measure),
     ("neighbours", When::Always, neighbours::measure),

@@ -20,6 +20,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// What stands before the time in an event; hexadecimal digits follow.
 pub const MARK: &str = "sent at ";
 
+/// The answer to what a gateway pushes: everything was taken.
+const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+
 /// A running upstream; dropping it ends it.
 pub struct Upstream {
     address: SocketAddr,
@@ -80,9 +83,12 @@ async fn answer_all(mut stream: TcpStream) -> Result<()> {
             }
         };
         let wants_stream = target(&received[..head]) == STREAM.as_bytes();
+        let is_telemetry = target(&received[..head]).starts_with(b"/v1/");
         received.drain(..length);
         if wants_stream {
             send_events(&mut stream).await?;
+        } else if is_telemetry {
+            stream.write_all(TAKEN.as_bytes()).await?;
         } else {
             stream.write_all(answer.as_bytes()).await?;
         }

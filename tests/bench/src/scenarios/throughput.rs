@@ -19,15 +19,15 @@ const ROUNDS: u32 = 3;
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// The figures of one row so far.
-struct Row {
-    name: &'static str,
+pub(super) struct Row {
+    pub(super) name: &'static str,
     start: Start,
-    throughput: Throughput,
+    pub(super) throughput: Throughput,
     cpu: Duration,
 }
 
 /// Something that answers.
-struct Target {
+pub(super) struct Target {
     address: SocketAddr,
     /// What stands between client and upstream; none when nothing does.
     processes: Vec<u32>,
@@ -36,7 +36,7 @@ struct Target {
 }
 
 /// Starts what a row measures.
-type Start = fn(&Setting) -> Result<Target>;
+pub(super) type Start = fn(&Setting) -> Result<Target>;
 
 const ROWS: [(&str, Start); 6] = [
     ("direct", direct),
@@ -47,14 +47,21 @@ const ROWS: [(&str, Start); 6] = [
     ("gateway, 3 plugins", |setting| gateway(Running::before(&setting.upstream.url(""), &setting.three_plugins()?)?)),
 ];
 
-/// Measures every row.
-pub fn measure(setting: &Setting) -> Result<Section> {
-    let mut rows = ROWS.map(|(name, start)| Row { name, start, throughput: Throughput::default(), cpu: Duration::ZERO });
+/// Measures rows in turn.
+pub(super) fn measured(setting: &Setting, rows: &[(&'static str, Start)]) -> Result<Vec<Row>> {
+    let begin = |(name, start): &(&'static str, Start)| Row { name, start: *start, throughput: Throughput::default(), cpu: Duration::ZERO };
+    let mut rows: Vec<Row> = rows.iter().map(begin).collect();
     for _ in 0..ROUNDS {
         for row in &mut rows {
             row.measure(setting)?;
         }
     }
+    Ok(rows)
+}
+
+/// Measures every row.
+pub fn measure(setting: &Setting) -> Result<Section> {
+    let rows = measured(setting, &ROWS)?;
     let nginx = rows[1].cpu_each();
     let mut section = Section::new(format!("tools/call, about 300 bytes each way, {CONNECTIONS} connections"));
     for row in &rows {
@@ -85,7 +92,7 @@ impl Row {
     }
 
     /// Seconds of CPU for each request.
-    fn cpu_each(&self) -> f64 {
+    pub(super) fn cpu_each(&self) -> f64 {
         self.cpu.as_secs_f64() / self.throughput.latencies.count() as f64
     }
 }
@@ -99,7 +106,8 @@ fn nginx(setting: &Setting, log: AccessLog) -> Result<Target> {
     Ok(Target { address: nginx.address, processes: nginx.processes(), _running: Some(Box::new(nginx)) })
 }
 
-fn gateway(running: Running) -> Result<Target> {
+/// A gateway.
+pub(super) fn gateway(running: Running) -> Result<Target> {
     let (address, id) = (running.gateway.traffic, running.gateway.id());
     Ok(Target { address, processes: vec![id], _running: Some(Box::new(running)) })
 }
