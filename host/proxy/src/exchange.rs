@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use watchgate_hooks::PolicyCall;
 use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header};
+use watchgate_telemetry::log::LogContext;
 use watchgate_telemetry::{ErrorType, HttpMethod, InFlightGuard, TraceId};
 
 use crate::client_connection::Caller;
@@ -152,6 +153,13 @@ impl Exchange {
     /// The answer is an event stream.
     pub(crate) fn note_stream(&mut self) {
         self.is_stream = true;
+    }
+
+    /// What lines of the log say of the exchange they belong to, where it is traced.
+    pub(crate) fn log_context(&self) -> Option<LogContext> {
+        let trace = self.trace.as_ref()?;
+        let request_id = self.request_id.as_deref().map(Into::into);
+        Some(LogContext { trace_id: Some(trace.trace_id), span_id: Some(trace.span_id), request_id })
     }
 
     /// What the server is told to call the exchange, where it is named.

@@ -11,6 +11,7 @@ use watchgate_hooks::Surface;
 use watchgate_mcp::trace_meta::with_trace;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
 use watchgate_telemetry::Limit;
+use watchgate_telemetry::log::in_context;
 
 use crate::admission::{admit, within_limits};
 use crate::answer;
@@ -97,10 +98,19 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         note_client_requests(&mut exchange, scanned);
         return answer_fault(exchange, fault, id.as_ref());
     }
-    match request_steps(&shared, &mut exchange, Ready { parts, body, trailers, target, plan, caller }).await {
-        Next::Answer(response) => finish_with(exchange, response),
-        Next::Forward(ready) => exchange_with_server(&shared, &server, exchange, ready).await,
+    let scanned = if body.is_empty() { Scanned { envelopes: Vec::new(), is_batch: false } } else { scan(&body) };
+    if let Some(trace) = &mut exchange.trace {
+        trace.take_meta(&shared.telemetry, &body, &scanned.envelopes);
     }
+    // What plugins and this room say from here on, they say of this exchange.
+    let context = exchange.log_context();
+    let steps = async {
+        match request_steps(&shared, &mut exchange, Ready { parts, body, trailers, target, plan, caller }, scanned).await {
+            Next::Answer(response) => finish_with(exchange, response),
+            Next::Forward(ready) => exchange_with_server(&shared, &server, exchange, ready).await,
+        }
+    };
+    in_context(context, steps).await
 }
 
 /// The id of a body that is one request.
@@ -111,13 +121,9 @@ fn only_request_id(scanned: &Scanned) -> Option<RequestId> {
     }
 }
 
-/// `inspect` and `redact` of the request.
-async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready: Ready) -> Next {
+/// `redact` of the request.
+async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready: Ready, scanned: Scanned) -> Next {
     let hooks = shared.hooks.load_full();
-    let scanned = if ready.body.is_empty() { Scanned { envelopes: Vec::new(), is_batch: false } } else { scan(&ready.body) };
-    if let Some(trace) = &mut exchange.trace {
-        trace.take_meta(&shared.telemetry, &ready.body, &scanned.envelopes);
-    }
     if !hooks.missing_required.is_empty() {
         let id = only_request_id(&scanned);
         note_client_requests(exchange, scanned);

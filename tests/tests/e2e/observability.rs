@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use watchgate_tests::gateway::Exit;
 use watchgate_tests::http1::MCP_POST;
+use watchgate_tests::plugins::guest;
 use watchgate_tests::upstream::nobody;
-use watchgate_tests::{Gateway, GatewayOptions, Scripted, wait_until};
+use watchgate_tests::{Gateway, GatewayOptions, PluginFolder, Scripted, wait_until};
 
 use crate::messages::{answer, tool_call};
 
@@ -108,6 +109,25 @@ fn logs_are_filtered_and_followed() {
     let line: Value = serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
     assert_eq!((&line["request_id"], &line["outcome"]), (&"r-elsewhere".into(), &"unreachable".into()));
     check(&gateway.ask(&["logs", "--level", "loud"]), 64, &[], "`level` must be");
+}
+
+#[test]
+fn what_is_said_of_an_exchange_carries_its_trace() {
+    let upstream = upstream();
+    let folder = PluginFolder::with("probe", &guest("probe"), "[config]\nredact = \"deny\"\nwhen = \"forecast\"\n");
+    let gateway = Gateway::start(&["--upstream", &upstream.url(), "--plugins", folder.path()], GatewayOptions::default());
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut call_with_context = tool_call(1, "forecast");
+    call_with_context["params"]["_meta"] = json!({"traceparent": format!("00-{trace}-00f067aa0ba902b7-01")});
+    let headers = [&MCP_POST[..], &[("X-Request-ID", "r-denied")]].concat();
+    gateway.call("POST", "/mcp", &headers, call_with_context.to_string().as_bytes());
+    let line = wait_until("the denial is said", || {
+        let lines = gateway.admin_get("/api/logs?target=watchgate_proxy").json().unwrap()["lines"].as_array().unwrap().clone();
+        lines.into_iter().find(|line| line["message"].as_str().is_some_and(|message| message.contains("denied")))
+    });
+    assert_eq!((&line["trace_id"], &line["request_id"]), (&json!(trace), &json!("r-denied")), "{line}");
+    let access = wait_until("an access line", || gateway.access_log().into_iter().next());
+    assert_eq!((&access["trace_id"], &access["span_id"]), (&line["trace_id"], &line["span_id"]), "{access}");
 }
 
 #[test]

@@ -23,10 +23,10 @@ thread_local! {
     static CURRENT: RefCell<Option<LogContext>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` so that whatever it logs carries `context`. What it spawns does not.
-pub async fn in_context<T>(context: LogContext, work: impl Future<Output = T>) -> T {
+/// Runs `work` so that whatever it logs carries `context`, or nothing without one. What it spawns does not.
+pub async fn in_context<T>(context: impl Into<Option<LogContext>>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
-    let mut context = Some(context);
+    let mut context = context.into();
     std::future::poll_fn(|task| {
         let entered = Entered::enter(&mut context);
         let polled = work.as_mut().poll(task);
