@@ -182,7 +182,7 @@ attributes! {
     McpProtocolVersion Text semconv::MCP_PROTOCOL_VERSION,
         "The MCP revision in use, where it is known. On spans of operations.";
     McpSessionId Text semconv::MCP_SESSION_ID,
-        "A hash of the session's id, or the id itself where that is configured: it is a credential. On spans of operations of revisions before 2026-07-28.";
+        "A hash of the session's id, since the id is a credential. On spans of operations of revisions before 2026-07-28.";
     McpResourceUri Text semconv::MCP_RESOURCE_URI,
         "The URI of the resource that the method names, redacted. On spans of operations with resources.";
     JsonrpcRequestId Text semconv::JSONRPC_REQUEST_ID,
