@@ -55,6 +55,16 @@ impl Metrics {
         })
     }
 
+    /// Every sample, in the order of the scrape.
+    pub fn all(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// The families with their types, as the `# TYPE` lines name them.
+    pub fn families(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+    }
+
     /// The whole text as it was scraped.
     pub fn text(&self) -> &str {
         &self.text

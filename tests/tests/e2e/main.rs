@@ -9,6 +9,7 @@ mod collected;
 mod config_reload;
 mod config_sources;
 mod conformance;
+mod contract;
 mod differential;
 mod drain;
 mod echo;

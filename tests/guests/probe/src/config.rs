@@ -12,7 +12,7 @@ pub struct Config {
     /// `pass`, `deny`, `not-json`, `change-id`, `mask:FROM=TO`, `set:POINTER=JSON`, `body:TEXT`, `huge-log`, `overlap-masks`, `cut-escape`,
     /// `out-of-range`, `count-instances` (replaces `when` by the number of calls this instance has had), or an evil.
     pub redact: String,
-    /// `count`, `undeclared-metric`, `series-flood`, or an evil.
+    /// `count`, `undeclared-metric`, `series-flood`, `bad-values`, or an evil.
     pub observe: String,
     /// `ok`, `degraded`, `failing`, `long` (a detail of 12 KB), or an evil (`wait` first waits an hour).
     pub health: String,

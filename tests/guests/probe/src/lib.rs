@@ -77,6 +77,7 @@ impl MetricDerivation for Probe {
                 Err(reason) => info!("late declaration refused: {reason}"),
             },
             "series-flood" => (0..5000).for_each(|series| self.operations.add(1.0, &["flood", &series.to_string()])),
+            "bad-values" => self.operations.add(-1.0, &["bad", &name]),
             other => evil::must_do_evil(other),
         }
     }
