@@ -20,6 +20,11 @@ pub struct Program {
 }
 
 impl Program {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('/').next().unwrap_or(self.path)
+    }
+
     /// The program as it is installed, else as it was unpacked before, else unpacked now.
     ///
     /// # Errors
@@ -27,8 +32,7 @@ impl Program {
     pub fn find(&self) -> Result<PathBuf> {
         let unpacked = target_dir().join(self.package);
         let ours = unpacked.join(self.path);
-        let name = Path::new(self.path).file_name().map(PathBuf::from).context("a path ends in a name")?;
-        for candidate in [name, Path::new("/").join(self.path), ours.clone()] {
+        for candidate in [PathBuf::from(self.name()), Path::new("/").join(self.path), ours.clone()] {
             if self.runs(&candidate) {
                 return Ok(candidate);
             }

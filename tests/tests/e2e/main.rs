@@ -25,6 +25,7 @@ mod outcomes;
 mod peers;
 mod peers_guarded;
 mod plugins;
+mod prometheus;
 mod redaction;
 mod refusals;
 mod relay;
