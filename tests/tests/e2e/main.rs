@@ -19,6 +19,7 @@ mod health_plugins;
 mod hostile;
 mod http_sse;
 mod joined_traces;
+mod log_examples;
 mod messages;
 mod observability;
 mod outcomes;
