@@ -68,7 +68,7 @@ fn buckets(out: &mut String) {
 }
 
 fn spans(out: &mut String) {
-    let introduction = "In a name, what stands in braces is filled in.";
+    let introduction = "In a name, what stands in braces is filled in; for an HTTP method that is `_OTHER`, the word is `HTTP`.";
     let rows = SpanShape::ALL.iter().map(|shape| {
         let span = shape.definition();
         vec![code(span.name), span.kind.as_str().to_owned(), span.meaning.trim().to_owned()]

@@ -193,6 +193,7 @@ fn filled_in(shape: &str, attributes: &Value) -> String {
         let attribute = |name: &str| attributes[name].as_str().unwrap_or_default().to_owned();
         match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
             None => word.to_owned(),
+            Some("http.request.method") if attributes["http.request.method"] == "_OTHER" => "HTTP".to_owned(),
             Some("target") => attribute("gen_ai.tool.name") + &attribute("gen_ai.prompt.name"),
             Some(name) => attribute(name),
         }
