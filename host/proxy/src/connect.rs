@@ -38,9 +38,9 @@ impl ConnectError {
 }
 
 /// A fresh connection, counted.
-pub(crate) async fn connect(shared: &Shared, server: &Server, endpoint: &Endpoint) -> Result<Carrier, ConnectError> {
+pub(crate) async fn connect(shared: &Shared, server: &Server, endpoint: &Endpoint, deadline: Duration) -> Result<Carrier, ConnectError> {
     let begun = Instant::now();
-    let result = open(server, endpoint).await;
+    let result = open(server, endpoint, deadline).await;
     shared.telemetry.emit(UpstreamConnected { server: &server.metrics, duration: begun.elapsed(), ok: result.is_ok() });
     if let Err(error) = &result {
         tracing::debug!(server = %server.name, endpoint = endpoint.config.authority, %error, "no connection to the server");
@@ -48,8 +48,8 @@ pub(crate) async fn connect(shared: &Shared, server: &Server, endpoint: &Endpoin
     result
 }
 
-async fn open(server: &Server, endpoint: &Endpoint) -> Result<Carrier, ConnectError> {
-    let stream = open_stream(endpoint, server.config.timeouts.connect).await?;
+async fn open(server: &Server, endpoint: &Endpoint, deadline: Duration) -> Result<Carrier, ConnectError> {
+    let stream = open_stream(endpoint, deadline).await?;
     if server.config.http2 && (stream.is_http2() || !stream.is_tls()) {
         return endpoint.http2.open(stream).await.map(Carrier::Http2).map_err(ConnectError::Handshake);
     }

@@ -8,7 +8,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
-use watchgate_telemetry::{EndpointResult, InFlightGuard, Retry};
+use watchgate_telemetry::{EndpointResult, InFlightGuard};
 
 use crate::balancer::Outstanding;
 use crate::breaker::{Admitted, Attempt};
@@ -18,6 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::fault::Fault;
 use crate::server::{Server, Shared};
 use crate::trace_notes::{AttemptNote, TraceNotes};
+use crate::tries::Tries;
 use crate::upstream_connection::{Carrier, SendFailure};
 use crate::whole_body::WholeBody;
 
@@ -65,22 +66,25 @@ pub(crate) async fn forward(
     outgoing: Outgoing,
     mut trace: Option<&mut TraceNotes>,
 ) -> Result<Answered, Fault> {
-    let deadline = tokio::time::Instant::now() + server.config.timeouts.head;
+    let begun = tokio::time::Instant::now();
+    let deadline = begun + server.config.timeouts.head;
     let Outgoing { method, target, headers, client_host, body, only } = outgoing;
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.headers_mut() = headers;
     let to = Target { path: target, client_host };
     server.retries.note_request(Instant::now());
-    let mut tried: Vec<usize> = Vec::new();
+    let mut tries = Tries::new(shared, server, only, begun, deadline);
     loop {
-        let (endpoint, admitted) = choose(server, only, &tried)?;
+        let (endpoint, admitted) = choose(server, only, tries.tried()).map_err(|fault| tries.refused(fault))?;
         let unsettled = Unsettled { endpoint: endpoint.clone(), admitted: Some(admitted) };
         let lease = Lease { _outstanding: endpoint.health.begin(), _in_flight: endpoint.metrics.in_flight(), endpoint };
+        tries.begin();
         if let Some(trace) = &mut trace {
             trace.begin_attempt(&lease.endpoint);
         }
-        let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, deadline };
+        let connect_timeout = tries.connect_timeout(lease.endpoint.index);
+        let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, connect_timeout, deadline };
         let result = attempt.run(request, trace.as_deref_mut()).await;
         if let Some(attempt) = trace.as_deref_mut().and_then(TraceNotes::attempt) {
             note_attempt(attempt, &result);
@@ -88,17 +92,25 @@ pub(crate) async fn forward(
         match result {
             Ok((response, carrier)) => {
                 note(server, unsettled, if is_trouble(response.status()) { Attempt::Failed } else { Attempt::Ok });
-                let attempts = tried.len() as u32 + 1;
-                return Ok(Answered { response, carrier, lease, attempts });
+                return Ok(Answered { response, carrier, lease, attempts: tries.count() });
             }
             Err(Failure::Final(fault)) => {
                 note(server, unsettled, Attempt::Failed);
                 return Err(fault);
             }
             Err(Failure::Unsent(unsent, fault, kind)) => {
-                note(server, unsettled, kind);
-                tried.push(lease.endpoint.index);
-                if !may_retry(server, only, tried.len() as u32) {
+                let Some(wait) = tries.next_after(lease.endpoint.index, fault) else {
+                    note(server, unsettled, kind);
+                    return Err(fault);
+                };
+                if wait.is_zero() {
+                    note(server, unsettled, kind);
+                } else {
+                    unsettled.forgive(kind);
+                }
+                // It is not busy while nothing is asked of it.
+                drop(lease);
+                if !tries.wait(wait).await {
                     return Err(fault);
                 }
                 request = *unsent;
@@ -125,16 +137,6 @@ fn note_attempt(attempt: &mut AttemptNote, result: &Result<(Response<Incoming>, 
 struct Target {
     path: PathAndQuery,
     client_host: Option<HeaderValue>,
-}
-
-/// A single endpoint that just refused refuses again: there is nobody else to ask.
-fn may_retry(server: &Server, only: Option<usize>, tried: u32) -> bool {
-    if tried > server.config.retry.max || server.endpoints.len() < 2 || only.is_some() {
-        return false;
-    }
-    let may = server.retries.try_retry(Instant::now(), tried);
-    server.metrics.retried(if may { Retry::Sent } else { Retry::OverBudget });
-    may
 }
 
 /// An answer that stands for a server that is not there, whoever wrote it.
@@ -179,6 +181,14 @@ struct Unsettled {
     admitted: Option<Admitted>,
 }
 
+impl Unsettled {
+    /// It failed, but the same request asks again: its last try counts. Else a few patient ones would open the breaker on a server that restarts.
+    fn forgive(mut self, attempt: Attempt) {
+        self.admitted = None;
+        self.endpoint.metrics.request_ended(result_of(attempt));
+    }
+}
+
 impl Drop for Unsettled {
     fn drop(&mut self) {
         // The place of a trial is free before this is counted.
@@ -188,18 +198,21 @@ impl Drop for Unsettled {
     }
 }
 
+fn result_of(attempt: Attempt) -> EndpointResult {
+    match attempt {
+        Attempt::Ok => EndpointResult::Ok,
+        Attempt::Failed => EndpointResult::Failed,
+        Attempt::ConnectFailed => EndpointResult::ConnectFailed,
+        Attempt::Abandoned => EndpointResult::Abandoned,
+    }
+}
+
 /// Says how an attempt ended to everybody who judges the endpoint by it.
 fn note(server: &Server, mut unsettled: Unsettled, attempt: Attempt) {
     let Some(admitted) = unsettled.admitted.take() else { return };
     let endpoint = &unsettled.endpoint;
     let now = Instant::now();
-    let result = match attempt {
-        Attempt::Ok => EndpointResult::Ok,
-        Attempt::Failed => EndpointResult::Failed,
-        Attempt::ConnectFailed => EndpointResult::ConnectFailed,
-        Attempt::Abandoned => EndpointResult::Abandoned,
-    };
-    endpoint.metrics.request_ended(result);
+    endpoint.metrics.request_ended(result_of(attempt));
     if let Some(state) = admitted.note(now, attempt) {
         tracing::warn!(server = %server.name, endpoint = %endpoint.authority, ?state, "the circuit breaker of an endpoint changed");
         endpoint.show_breaker(now);
@@ -222,6 +235,7 @@ struct Attempting<'a> {
     server: &'a Server,
     endpoint: &'a Endpoint,
     to: &'a Target,
+    connect_timeout: Duration,
     deadline: tokio::time::Instant,
 }
 
@@ -235,7 +249,7 @@ impl Attempting<'_> {
             }
         }
         let begun = Instant::now();
-        let connected = connect(self.shared, self.server, self.endpoint).await;
+        let connected = connect(self.shared, self.server, self.endpoint, self.connect_timeout).await;
         if let Some(attempt) = trace.and_then(TraceNotes::attempt) {
             attempt.connect = Some((begun, begun.elapsed()));
         }

@@ -61,6 +61,7 @@ mod timing;
 mod tls;
 mod trace_notes;
 mod trace_record;
+mod tries;
 mod upstream_body;
 mod upstream_connection;
 mod whole_body;

@@ -51,7 +51,7 @@ mod tests {
 
     fn budget(budget: f64, min_per_second: u32) -> (RetryBudget, Instant) {
         let now = Instant::now();
-        (RetryBudget::new(RetryConfig { max: 2, budget, min_per_second }, now), now)
+        (RetryBudget::new(RetryConfig { max: 2, backoff: Duration::ZERO, budget, min_per_second }, now), now)
     }
 
     /// How many of `asked` retries are allowed at one moment.

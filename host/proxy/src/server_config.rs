@@ -239,6 +239,9 @@ impl Default for EjectionConfig {
 pub struct RetryConfig {
     /// Tries beyond the first, each on another endpoint where there is one.
     pub max: u32,
+    /// How long to wait, by and large, before an endpoint is asked again that was tried already; doubles each time, up to a second. Zero never asks it
+    /// again.
+    pub backoff: Duration,
     /// Retries in relation to requests (0 to 1), over the last ten seconds.
     pub budget: f64,
     /// Retries a second that are allowed whatever the budget says.
@@ -247,8 +250,8 @@ pub struct RetryConfig {
 
 impl Default for RetryConfig {
     fn default() -> Self {
-        // More than the failures after which an endpoint is passed over: where there is little traffic, one that goes away costs no call.
-        Self { max: 2, budget: 0.2, min_per_second: 10 }
+        // A server without others is given about half a second to be back from a restart.
+        Self { max: 4, backoff: Duration::from_millis(50), budget: 0.2, min_per_second: 10 }
     }
 }
 

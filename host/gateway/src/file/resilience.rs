@@ -31,6 +31,7 @@ pub fn read(reader: &mut FileReader<'_>, part: &Part<'_, '_>, server: &mut Serve
     if let Some(part) = reader.part(part, "retry") {
         let retry = &mut server.retry;
         retry.max = reader.count(&part, "max").unwrap_or(retry.max);
+        retry.backoff = reader.duration(&part, "backoff").unwrap_or(retry.backoff);
         retry.budget = reader.number(&part, "budget").unwrap_or(retry.budget);
         retry.min_per_second = reader.count(&part, "min_per_second").unwrap_or(retry.min_per_second);
     }

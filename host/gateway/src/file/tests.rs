@@ -101,7 +101,7 @@ slow_start = "0s"
 rate = { per_second = 2.5, by = "header:X-Team" }
 breaker = { error_share = 1, open = "1m" }
 ejection.base = "1s"
-retry.max = 0
+retry = { max = 0, backoff = "1s" }
 tls.server_name = "h.internal"
 [servers.b]
 url = "http://h:3"
@@ -123,6 +123,7 @@ connect_timeout = "8s"
     let rate = a.limits.rate.as_ref().unwrap();
     assert_eq!((rate.burst, &rate.by), (3, &RateKey::Header("x-team".parse().unwrap())));
     assert_eq!((a.limits.concurrency, a.retry.max, a.breaker.open), (Some(7), 0, Duration::from_secs(60)));
+    assert_eq!(a.retry.backoff, Duration::from_secs(1));
     assert_eq!(a.tls.server_name.as_deref(), Some("h.internal"));
 }
 

@@ -168,7 +168,7 @@ fn an_endpoint_that_answers_503_is_passed_over_for_a_while_and_comes_back() {
 #[test]
 fn what_never_left_is_tried_on_every_other_endpoint() {
     let alive = answering();
-    let retry = RetryConfig { max: 2, budget: 1.0, min_per_second: 1000 };
+    let retry = RetryConfig { max: 2, backoff: Duration::ZERO, budget: 1.0, min_per_second: 1000 };
     let rig = unprobed(only_retries(&[nobody(), nobody(), alive.address()], retry));
     check_all_answered(&rig, 1, 30);
     assert_eq!(alive.requests().len(), 30);
@@ -176,7 +176,7 @@ fn what_never_left_is_tried_on_every_other_endpoint() {
 
 #[test]
 fn a_server_without_any_endpoint_up_is_unreachable() {
-    let retry = RetryConfig { max: 1, budget: 1.0, min_per_second: 1000 };
+    let retry = RetryConfig { max: 1, backoff: Duration::ZERO, budget: 1.0, min_per_second: 1000 };
     let rig = unprobed(only_retries(&[nobody(), nobody()], retry));
     check_fault(&rig.call(), 502, -31004, "unreachable");
     let metrics = rig.metrics();
@@ -186,7 +186,7 @@ fn a_server_without_any_endpoint_up_is_unreachable() {
 
 #[test]
 fn retries_are_no_more_than_their_share_of_the_requests() {
-    let retry = RetryConfig { max: 2, budget: 0.1, min_per_second: 0 };
+    let retry = RetryConfig { max: 2, backoff: Duration::ZERO, budget: 0.1, min_per_second: 0 };
     let rig = unprobed(only_retries(&[nobody(), nobody()], retry));
     for _ in 0..40 {
         check_fault(&rig.call(), 502, -31004, "unreachable");
@@ -202,7 +202,7 @@ fn check_never_sent_again(answer: impl Fn(&mut Exchange) -> anyhow::Result<()> +
     let upstreams = [answer.clone(), answer].map(Scripted::start);
     let mut server = server(&upstreams.each_ref().map(Scripted::address));
     server.timeouts.head = Duration::from_millis(300);
-    server.retry = RetryConfig { max: 5, budget: 1.0, min_per_second: 1000 };
+    server.retry = RetryConfig { max: 5, backoff: Duration::ZERO, budget: 1.0, min_per_second: 1000 };
     let rig = unprobed(server);
     let (code, reason) = if status == 504 { (-31006, "head_timeout") } else { (-31004, "broken_answer") };
     for calls in 1..=3 {

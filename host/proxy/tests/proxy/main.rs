@@ -18,6 +18,7 @@ mod limits;
 mod policy;
 mod redaction;
 mod reload;
+mod restarts;
 mod rig;
 mod sessions;
 mod tls;

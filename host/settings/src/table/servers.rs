@@ -126,8 +126,14 @@ pub(super) const RETRY: Section = Section {
         Key::new(
             "max",
             Form::Count(0, 10),
-            Is("2"),
-            "tries beyond the first, each on another endpoint; a server with one endpoint, and one whose session is there, is asked once",
+            Is("4"),
+            "tries beyond the first: on other endpoints at once; when all were tried, or there is no other, after a wait",
+        ),
+        Key::new(
+            "backoff",
+            SPAN,
+            Is("\"50ms\""),
+            "the first such wait, more or less; each further one is twice as long, up to a second, and all end within `connect_timeout`. With `0s` no endpoint is asked twice",
         ),
         Key::new("budget", Form::Share, Is("0.2"), "retries in relation to requests, over the last ten seconds"),
         Key::new("min_per_second", Form::Count(0, 10_000), Is("10"), "retries a second that are allowed whatever the budget says"),
