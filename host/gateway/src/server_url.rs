@@ -37,6 +37,17 @@ pub fn fetched(url: &str) -> Result<String, String> {
     Ok(url.to_owned())
 }
 
+/// Checks the identifier of an authorization server (RFC 8414, 2): a URL without query and fragment.
+///
+/// # Errors
+/// A sentence that completes "VALUE ...".
+pub fn issuer(url: &str) -> Result<(), String> {
+    if url.contains('#') {
+        return Err(format!("must not have a fragment: \"{url}\""));
+    }
+    checked(url).map(|_| ())
+}
+
 /// Reads a server's URL.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, header};
 use hyper::body::Incoming;
 use watchgate_mcp::header as mcp_header;
@@ -15,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::fault::{Fault, RetryAfter};
 use crate::guard::Stranger;
 use crate::headers;
+use crate::oauth::ProtectedResource;
 use crate::rate::RateSubject;
 use crate::read::discard_little;
 use crate::server::{Plan, Shared};
@@ -35,8 +37,9 @@ pub(crate) async fn admit(
     exchange: &mut Exchange,
     parts: &mut Parts,
     incoming: &mut Incoming,
+    routed: Option<&(usize, PathAndQuery)>,
 ) -> Result<(), TurnedAway> {
-    let result = judge(shared, plan, exchange, parts).await;
+    let result = judge(shared, plan, exchange, parts, routed).await;
     // Reading would tell a client that waits for `100 Continue` to send what nobody wants.
     if result.is_err() && !parts.headers.contains_key(header::EXPECT) {
         discard_little(incoming).await;
@@ -44,7 +47,13 @@ pub(crate) async fn admit(
     result
 }
 
-async fn judge(shared: &Shared, plan: &Plan, exchange: &mut Exchange, parts: &mut Parts) -> Result<(), TurnedAway> {
+async fn judge(
+    shared: &Shared,
+    plan: &Plan,
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    routed: Option<&(usize, PathAndQuery)>,
+) -> Result<(), TurnedAway> {
     // Two fields of `Host` show the guard another name than the server (RFC 9112, 3.2).
     let one_host = parts.headers.get_all(header::HOST).iter().nth(1).is_none();
     let checked = if one_host { plan.guard.check(parts) } else { Err(Stranger::Host) };
@@ -58,7 +67,7 @@ async fn judge(shared: &Shared, plan: &Plan, exchange: &mut Exchange, parts: &mu
     }
     let (Some(auth), Some(authenticator)) = (&plan.config.auth, &plan.authenticator) else { return Ok(()) };
     // A browser asks whether it may ask without showing any key, and learns nothing but that.
-    if is_preflight(parts) || is_metadata(parts) {
+    if is_preflight(parts) || is_metadata(&parts.method, routed.map_or(parts.uri.path(), |(_, target)| target.path())) {
         return Ok(());
     }
     let verdict = authenticator.check(&parts.headers).await;
@@ -68,9 +77,13 @@ async fn judge(shared: &Shared, plan: &Plan, exchange: &mut Exchange, parts: &mu
         Verdict::Invalid => AuthResult::Invalid,
         Verdict::Expired => AuthResult::Expired,
     });
-    let challenge = challenge(&verdict);
-    let Verdict::Known(name) = verdict else {
-        return Err(TurnedAway { fault: Fault::Unauthorized, challenge: Some(challenge) });
+    let name = match verdict {
+        Verdict::Known(name) => name,
+        verdict => {
+            let resource = routed.and_then(|(index, _)| plan.resources[*index].as_ref());
+            let challenge = challenge(&verdict, resource.map(ProtectedResource::url));
+            return Err(TurnedAway { fault: Fault::Unauthorized, challenge: Some(challenge) });
+        }
     };
     exchange.note_client(name);
     if !auth.pass_authorization {
@@ -79,9 +92,11 @@ async fn judge(shared: &Shared, plan: &Plan, exchange: &mut Exchange, parts: &mu
     Ok(())
 }
 
-/// What a server says of itself to everybody (RFC 8615), so that clients learn where to get a token.
-fn is_metadata(parts: &Parts) -> bool {
-    matches!(parts.method, Method::GET | Method::HEAD) && parts.uri.path().starts_with("/.well-known/")
+/// What a server says of itself to everybody (RFC 8615), so that clients learn where to get a token. `path` is what it would be asked for; one that
+/// it might read as a way out of there is not let through.
+fn is_metadata(method: &Method, path: &str) -> bool {
+    let is_plain = |path: &str| !path.contains("..") && !path.contains(['%', '\\']);
+    matches!(*method, Method::GET | Method::HEAD) && path.strip_prefix("/.well-known/").is_some_and(is_plain)
 }
 
 /// A CORS preflight (Fetch standard, 4.8).

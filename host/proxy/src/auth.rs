@@ -124,13 +124,19 @@ impl Authenticator {
     }
 }
 
-/// `WWW-Authenticate` for a refusal (RFC 6750, 3): an error is named only where something was given.
-pub(crate) fn challenge(verdict: &Verdict) -> HeaderValue {
-    HeaderValue::from_static(match verdict {
+/// `WWW-Authenticate` for a refusal (RFC 6750, 3): an error is named only where something was given. `metadata` is the URL of what is said of the
+/// resource (RFC 9728, 5.1), legal between quotes.
+pub(crate) fn challenge(verdict: &Verdict, metadata: Option<&str>) -> HeaderValue {
+    let challenge = match verdict {
         Verdict::Known(_) | Verdict::Missing => "Bearer",
         Verdict::Invalid => "Bearer error=\"invalid_token\"",
         Verdict::Expired => "Bearer error=\"invalid_token\", error_description=\"The access token expired\"",
-    })
+    };
+    let told = metadata.and_then(|url| {
+        let separator = if challenge.contains(' ') { "," } else { "" };
+        HeaderValue::try_from(format!("{challenge}{separator} resource_metadata=\"{url}\"")).ok()
+    });
+    told.unwrap_or(HeaderValue::from_static(challenge))
 }
 
 /// The bearer token of a request. Another scheme is as good as none, since it may be meant for the server.

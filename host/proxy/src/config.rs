@@ -135,6 +135,9 @@ pub struct JwtConfig {
     pub leeway: Duration,
     /// How often keys are fetched or read again.
     pub refresh: Duration,
+    /// Who gives clients their tokens (issuers of RFC 8414): the gateway says so of servers with a public URL. Where there are none, servers say it
+    /// themselves.
+    pub authorization_servers: Vec<String>,
 }
 
 /// A set of JSON Web Keys.

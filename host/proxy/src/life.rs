@@ -56,7 +56,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let client = client_ip(&plan.config.clients, caller.address.ip(), &parts.headers);
     let client = Caller { address: SocketAddr::new(client, caller.address.port()), ..caller };
     let mut exchange = Exchange::begin(&shared, &server, &parts, client, plan.config.propagation.request_ids);
-    if let Err(turned_away) = admit(&shared, &plan, &mut exchange, &mut parts, &mut incoming).await {
+    if let Err(turned_away) = admit(&shared, &plan, &mut exchange, &mut parts, &mut incoming, routed.as_ref()).await {
         let mut response = fault_response(&mut exchange, turned_away.fault, None);
         if let Some(challenge) = turned_away.challenge {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
@@ -87,7 +87,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
             return answer_fault(exchange, fault, None);
         }
     };
-    let Some((_, target)) = routed else {
+    let Some((index, target)) = routed else {
         let id = only_request_id(&scan(&body));
         return answer_fault(exchange, Fault::NoRoute, id.as_ref());
     };
@@ -97,6 +97,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         let id = only_request_id(&scanned);
         note_client_requests(&mut exchange, scanned);
         return answer_fault(exchange, fault, id.as_ref());
+    }
+    if let Some(metadata) = plan.resources[index].as_ref().and_then(|resource| resource.answer(&parts.method, target.path())) {
+        return finish_with(exchange, fault::json(StatusCode::OK, metadata));
     }
     let scanned = if body.is_empty() { Scanned { envelopes: Vec::new(), is_batch: false } } else { scan(&body) };
     if let Some(trace) = &mut exchange.trace {

@@ -5,6 +5,7 @@
 //! server itself: a `resource` elsewhere is left alone, so that the client finds it out. Authorization servers are named as the server does.
 
 mod challenge;
+mod protected;
 #[cfg(test)]
 mod tests;
 mod well_known;
@@ -15,6 +16,7 @@ use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, StatusCode, Uri};
 use watchgate_mcp::json::{decode, escape_into, locate, splice};
 
+pub(crate) use self::protected::ProtectedResource;
 pub(crate) use self::well_known::find as well_known;
 use crate::endpoint_event::mounting::Mounting;
 use crate::endpoint_event::reference::{Reference, same_authority};

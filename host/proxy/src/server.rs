@@ -22,7 +22,7 @@ use crate::connection_slots::ConnectionSlots;
 use crate::endpoint::Endpoint;
 use crate::endpoint_event::mounting::Mounting;
 use crate::guard::Guard;
-use crate::oauth::OauthRewrite;
+use crate::oauth::{OauthRewrite, ProtectedResource};
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::{PendingOperations, SessionKey};
 use crate::rate::RateLimiter;
@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) guard: Guard,
     /// Where the configuration has a gate for clients.
     pub(crate) authenticator: Option<Arc<Authenticator>>,
+    /// Of each server, for clients of that gate.
+    pub(crate) resources: Vec<Option<ProtectedResource>>,
 }
 
 /// How far the shutdown has come.
@@ -218,7 +220,8 @@ impl Plan {
             (Some(auth), None) => Some(Authenticator::start(auth)?),
             (_, kept) => kept,
         };
-        Ok(Self { servers, guard: Guard::new(&config.guard), authenticator, config })
+        let resources = config.servers.iter().map(|server| ProtectedResource::of(server, config.auth.as_ref())).collect();
+        Ok(Self { servers, guard: Guard::new(&config.guard), authenticator, resources, config })
     }
 
     /// Lets the servers' sessions know their bounds.

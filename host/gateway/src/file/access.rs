@@ -61,6 +61,7 @@ fn is_origin(text: &str) -> bool {
 /// Reads `[auth]`.
 pub fn read_auth(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> Option<AuthConfig> {
     let part = reader.part(top, "auth")?;
+    let pass_authorization = reader.flag(&part, "pass_authorization").unwrap_or_default();
     let mut found = read_keys(reader, &part);
     let keys_file = reader.file(&part, "keys_file");
     if let Some(path) = &keys_file {
@@ -69,11 +70,10 @@ pub fn read_auth(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> Option<Auth
     for mistake in keys::shared_by_names(&found) {
         reader.complain(part.at("keys"), format!("`auth.keys`: {mistake}"));
     }
-    let jwt = reader.part(&part, "jwt").and_then(|part| read_jwt(reader, &part));
+    let jwt = reader.part(&part, "jwt").and_then(|part| read_jwt(reader, &part, pass_authorization));
     if !["keys", "keys_file", "jwt"].iter().any(|key| part.has(key)) {
         reader.complain(part.at("keys"), "`[auth]` names nobody: add `[[auth.keys]]`, `auth.keys_file` or `[auth.jwt]`, or take it out");
     }
-    let pass_authorization = reader.flag(&part, "pass_authorization").unwrap_or_default();
     Some(AuthConfig { keys: found, jwt, pass_authorization })
 }
 
@@ -103,7 +103,7 @@ fn read_keys_file(reader: &mut FileReader<'_>, auth: &Part<'_, '_>, path: &std::
     Vec::new()
 }
 
-fn read_jwt(reader: &mut FileReader<'_>, part: &Part<'_, '_>) -> Option<JwtConfig> {
+fn read_jwt(reader: &mut FileReader<'_>, part: &Part<'_, '_>, pass_authorization: bool) -> Option<JwtConfig> {
     let file = reader.file(part, "jwks_file");
     let url = reader.parsed(part, "jwks_url", server_url::fetched);
     match (part.has("jwks_file"), part.has("jwks_url")) {
@@ -115,11 +115,25 @@ fn read_jwt(reader: &mut FileReader<'_>, part: &Part<'_, '_>) -> Option<JwtConfi
     }
     let issuers = at_least_one(reader, part, "issuers");
     let audiences = at_least_one(reader, part, "audiences");
+    let authorization_servers = read_authorization_servers(reader, part).unwrap_or_else(|| {
+        // A server that is handed the tokens knows best what it takes.
+        issuers.iter().filter(|issuer| !pass_authorization && server_url::issuer(issuer).is_ok()).cloned().collect()
+    });
     let name_claim = reader.text(part, "name_claim").unwrap_or_else(|| "sub".to_owned());
     let leeway = reader.duration(part, "leeway").unwrap_or(JWT_LEEWAY);
     let refresh = reader.duration(part, "refresh").unwrap_or(JWT_REFRESH);
     let jwks = file.map(JwksSource::File).or(url.map(JwksSource::Url))?;
-    Some(JwtConfig { jwks, issuers, audiences, name_claim, leeway, refresh })
+    Some(JwtConfig { jwks, issuers, audiences, name_claim, leeway, refresh, authorization_servers })
+}
+
+fn read_authorization_servers(reader: &mut FileReader<'_>, part: &Part<'_, '_>) -> Option<Vec<String>> {
+    part.has("authorization_servers").then(|| {
+        let found = at_least_one(reader, part, "authorization_servers");
+        for problem in found.iter().filter_map(|url| server_url::issuer(url).err()) {
+            reader.complain(part.at("authorization_servers"), format!("`auth.jwt.authorization_servers` {problem}"));
+        }
+        found
+    })
 }
 
 /// A token for anybody, or of anybody, would be no proof of anything.

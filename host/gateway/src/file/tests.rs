@@ -313,6 +313,25 @@ key = "k.pem"
 }
 
 #[test]
+fn authorization_servers_are_the_issuers_unless_tokens_go_on() {
+    let check = |rest: &str, expected: &[&str]| {
+        let auth = sound(&format!(
+            "[auth]\n{rest}issuers = [\"https://login.example/\", \"us\"]\naudiences = [\"a\"]\njwks_url = \"http://h/\"\n"
+        ))
+        .auth;
+        assert_eq!(auth.unwrap().jwt.unwrap().authorization_servers, expected, "{rest}");
+    };
+    check("[auth.jwt]\n", &["https://login.example/"]);
+    check("pass_authorization = true\n[auth.jwt]\n", &[]);
+    check("pass_authorization = true\n[auth.jwt]\nauthorization_servers = [\"http://h/x\"]\n", &["http://h/x"]);
+    let jwt = |servers: &str| {
+        format!("[auth.jwt]\nauthorization_servers = {servers}\njwks_url = \"http://h/\"\nissuers = [\"i\"]\naudiences = [\"a\"]\n")
+    };
+    check_refused(&jwt("[]"), &[(2, "at least one")]);
+    check_refused(&jwt("[\"login\", \"https://h/?a\", \"https://h/#a\"]"), &[(2, "http://"), (2, "a query"), (2, "a fragment")]);
+}
+
+#[test]
 fn mistakes_about_traces() {
     check_refused("[traces]\nqueue = 10\nbatch = 11\npropagate = \"on\"\n", &[(3, "which is 10"), (4, "true or false")]);
     check_refused("[traces]\nendpoint = \"collector:4317\"\nratio = 1.5\n", &[(2, "`traces.endpoint`"), (3, "0 to 1")]);

@@ -29,6 +29,7 @@ fn jwt(jwks: JwksSource) -> AuthConfig {
         name_claim: "sub".to_owned(),
         leeway: Duration::from_secs(30),
         refresh: Duration::from_secs(3600),
+        authorization_servers: Vec::new(),
     };
     AuthConfig { keys: Vec::new(), jwt: Some(jwt), pass_authorization: false }
 }

@@ -245,23 +245,23 @@ fn a_refused_client_may_still_be_sending_and_gets_its_answer() {
 }
 
 /// Signs tokens.
-struct Issuer {
+pub struct Issuer {
     id: &'static str,
     key: Ed25519KeyPair,
 }
 
 impl Issuer {
-    fn new(id: &'static str) -> Self {
+    pub fn new(id: &'static str) -> Self {
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self { id, key: Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap() }
     }
 
-    fn keys(&self) -> String {
+    pub fn keys(&self) -> String {
         let x = BASE64.encode(self.key.public_key().as_ref());
         json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.id, "x": x}]}).to_string()
     }
 
-    fn token(&self, audience: &str, expires_in: i64) -> String {
+    pub fn token(&self, audience: &str, expires_in: i64) -> String {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
         let header = json!({"alg": "EdDSA", "typ": "JWT", "kid": self.id});
         let claims = json!({"iss": "https://issuer.test", "aud": audience, "sub": "carol", "exp": now + expires_in});
@@ -270,7 +270,7 @@ impl Issuer {
     }
 }
 
-fn with_tokens(upstream: &Scripted, jwks: JwksSource) -> ProxyConfig {
+pub fn with_tokens(upstream: &Scripted, jwks: JwksSource) -> ProxyConfig {
     let second = std::time::Duration::from_secs(1);
     let jwt = JwtConfig {
         jwks,
@@ -279,6 +279,7 @@ fn with_tokens(upstream: &Scripted, jwks: JwksSource) -> ProxyConfig {
         name_claim: "sub".into(),
         leeway: second,
         refresh: 3600 * second,
+        authorization_servers: Vec::new(),
     };
     let auth = AuthConfig { keys: vec![key("ann", KEY)], jwt: Some(jwt), pass_authorization: true };
     ProxyConfig { auth: Some(auth), ..config(vec![server(&[upstream.address()])]) }

@@ -16,6 +16,7 @@ mod http2_upstream;
 mod idle;
 mod limits;
 mod policy;
+mod protected;
 mod redaction;
 mod reload;
 mod restarts;

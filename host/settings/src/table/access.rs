@@ -78,6 +78,12 @@ pub(super) const AUTH_JWT: Section = Section {
         Key::new("jwks_url", Form::Text("`http` or `https` URL"), Said("none"), "where these keys are fetched"),
         Key::new("issuers", Form::Texts("texts"), Required, "accepted values of `iss`"),
         Key::new("audiences", Form::Texts("texts"), Required, "accepted values of `aud`"),
+        Key::new(
+            "authorization_servers",
+            Form::Texts("`http` or `https` URLs"),
+            Said("the `issuers` that are URLs; with `pass_authorization` none"),
+            "who gives clients their tokens. With these and a server's `public_url` the gateway answers for its protected-resource metadata; without, the server does",
+        ),
         Key::new("name_claim", TEXT, Is("\"sub\""), "the claim that names the client in logs and metrics"),
         Key::new("leeway", Form::Duration(Duration::ZERO, Duration::from_secs(600)), Is("\"30s\""), "tolerance for clocks that differ"),
         Key::new(

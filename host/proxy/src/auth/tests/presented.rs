@@ -46,7 +46,7 @@ async fn with_no_way_in_nobody_gets_in() {
 
 #[test]
 fn refusals_name_an_error_only_where_something_was_given() {
-    let check = |verdict: Verdict, expected: &str| assert_eq!(challenge(&verdict), expected);
+    let check = |verdict: Verdict, expected: &str| assert_eq!(challenge(&verdict, None), expected);
     check(Verdict::Missing, "Bearer");
     check(Verdict::Invalid, "Bearer error=\"invalid_token\"");
     check(Verdict::Expired, "Bearer error=\"invalid_token\", error_description=\"The access token expired\"");
