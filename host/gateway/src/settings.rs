@@ -147,7 +147,7 @@ fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<C
     let mut settings = Settings {
         admin: address("--admin", arguments.admin.as_ref(), file.admin, "127.0.0.1:9090", complaints),
         admin_token: std::env::var(TOKEN_VARIABLE).ok().and_then(|token| Secret::new(&token)),
-        health: HealthConfig { servers: servers.iter().map(|server| server.name.clone()).collect(), ..file.health },
+        health: HealthConfig { servers: probed(&servers), ..file.health },
         proxy: ProxyConfig {
             guard: guard(file.guard, &listeners, &servers),
             servers,
@@ -198,6 +198,7 @@ fn servers(arguments: &RunArguments, file: &FileSettings, complaints: &mut Vec<C
             Ok(server) => servers.push(ServerConfig {
                 timeouts: file.proxy.server_timeouts.clone(),
                 limits: file.proxy.server_limits.clone(),
+                probe: file.proxy.probe,
                 ..server
             }),
             Err(problem) => complaints.push(Complaint::flag("--upstream", problem)),
@@ -206,6 +207,11 @@ fn servers(arguments: &RunArguments, file: &FileSettings, complaints: &mut Vec<C
     check_together(&servers, complaints);
     servers
 }
+/// The servers that are asked by the gateway itself whether they are up.
+fn probed(servers: &[ServerConfig]) -> Vec<String> {
+    servers.iter().filter(|server| server.probe).map(|server| server.name.clone()).collect()
+}
+
 fn check_together(servers: &[ServerConfig], complaints: &mut Vec<Complaint>) {
     if servers.len() > 1 && servers.iter().any(|server| server.mount == Mount::Root) {
         complaints.push(Complaint::flag("--upstream", "with several servers each needs a name: --upstream NAME=URL"));

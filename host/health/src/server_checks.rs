@@ -50,6 +50,7 @@ impl ServerChecks {
             let _cancelled = running.task.await;
             if !config.servers.contains(&name) {
                 self.watched.close(CheckKind::Upstream, &name);
+                self.watched.telemetry.retire_server_up(&name);
             }
         }
         for server in &config.servers {

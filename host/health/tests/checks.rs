@@ -288,7 +288,9 @@ async fn another_configuration_is_followed_while_it_runs() {
     assert_eq!(scene.asked(), ["connect", "server/discover"], "only the new server is probed at once");
 
     scene.health.apply(HealthConfig { probe_interval: Duration::from_secs(1), ready_requires_upstreams: true, ..config(&["files"]) });
+    assert_eq!(scene.server_up(), Some(1.0));
     assert_eq!(upstreams(scene.until(7).await), [("files".to_owned(), CheckStatus::Ok)]);
+    assert_eq!(scene.server_up(), None, "nobody looks at it any more");
     scene.asked();
     *scene.upstream.server.lock() = Server::RefusesConnections;
     let down = scene.until(10).await;

@@ -36,7 +36,9 @@ pub(crate) async fn keep(control: Arc<ProxyControl>) {
             for endpoint in &server.endpoints {
                 endpoint.sweep(&server.config);
             }
-            if server.endpoints.len() > 1 && round % PROBE_ROUNDS == 0 {
+            if !server.config.probe {
+                forget_probes(server);
+            } else if server.endpoints.len() > 1 && round % PROBE_ROUNDS == 0 {
                 tokio::spawn(probe(shared.clone(), server.clone()));
             }
         }
@@ -55,12 +57,23 @@ pub(crate) async fn keep(control: Arc<ProxyControl>) {
 async fn probe(shared: Arc<Shared>, server: Arc<Server>) {
     for endpoint in &server.endpoints {
         let up = open_stream(endpoint, server.config.timeouts.connect).await.is_ok();
-        endpoint.metrics.up(up);
         // Another configuration of it may have come meanwhile.
-        let is_current = shared.plan.load().servers.iter().any(|current| Arc::ptr_eq(current, &server));
-        if is_current && server.balancer.note_probe(endpoint.index, up, Instant::now()) {
+        if !shared.plan.load().servers.iter().any(|current| Arc::ptr_eq(current, &server)) {
+            return;
+        }
+        endpoint.metrics.up(up);
+        if server.balancer.note_probe(endpoint.index, up, Instant::now()) {
             tracing::warn!(server = %server.name, endpoint = %endpoint.authority, up, "a probe changed whether an endpoint is passed over");
         }
+    }
+}
+
+/// What probes found before they were switched off is not held against an endpoint that nobody would let back. Every round, since one may have
+/// been under way.
+fn forget_probes(server: &Server) {
+    for endpoint in &server.endpoints {
+        endpoint.metrics.up_unknown();
+        server.balancer.note_probe(endpoint.index, true, Instant::now());
     }
 }
 

@@ -48,6 +48,8 @@ pub struct ServerConfig {
     pub forwarded: Forwarded,
     /// The URL under which clients know it, such as `https://mcp.example.com/weather`; with it, `resource` and `resource_metadata` of OAuth are rewritten.
     pub public_url: Option<String>,
+    /// Whether the gateway asks it anything of its own to see whether it is up. Off, nothing is sent to it but what clients ask.
+    pub probe: bool,
     /// Deadlines.
     pub timeouts: ServerTimeouts,
     /// Bounds.
@@ -268,6 +270,7 @@ impl ServerConfig {
             host: HostHeader::default(),
             forwarded: Forwarded::default(),
             public_url: None,
+            probe: true,
             timeouts: ServerTimeouts::default(),
             limits: ServerLimits::default(),
             breaker: BreakerConfig::default(),

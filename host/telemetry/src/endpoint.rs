@@ -1,6 +1,6 @@
 //! One endpoint's metrics. Its series are there as long as somebody holds the handle, or until it is retired.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
@@ -24,7 +24,7 @@ pub struct EndpointMetrics {
     endpoint: Box<str>,
     requests: CounterByWord<EndpointResult>,
     in_flight: IntGauge,
-    up: OnceLock<IntGauge>,
+    up: Mutex<Option<IntGauge>>,
     ejected: IntGauge,
     ejections: IntCounter,
     breaker: IntGauge,
@@ -40,7 +40,7 @@ impl EndpointMetrics {
         let made = Self {
             requests: CounterByWord::new(|result| families.endpoint_requests.with(&[server, endpoint, result])),
             in_flight: families.endpoint_requests_in_flight.with(&values),
-            up: OnceLock::new(),
+            up: Mutex::default(),
             ejected: families.endpoint_ejected.with(&values),
             ejections: families.endpoint_ejections.with(&values),
             breaker: families.circuit_breaker_state.with(&values),
@@ -70,7 +70,15 @@ impl EndpointMetrics {
     /// Whether it works, as far as is known. There is no series before the first call.
     pub fn up(&self, up: bool) {
         let values = [&*self.server, &*self.endpoint];
-        self.up.get_or_init(|| self.core.families.endpoint_up.owned(&self.owner, &values)).set(i64::from(up));
+        self.up.lock().get_or_insert_with(|| self.core.families.endpoint_up.owned(&self.owner, &values)).set(i64::from(up));
+    }
+
+    /// Whether it works is not known any more: the series ends.
+    pub fn up_unknown(&self) {
+        let mut up = self.up.lock();
+        if up.take().is_some() && !self.owner.is_retired() {
+            self.core.families.endpoint_up.remove_under(&[&self.server, &self.endpoint]);
+        }
     }
 
     /// Whether it is passed over. Saying the same again changes nothing.

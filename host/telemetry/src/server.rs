@@ -8,6 +8,7 @@ mod operation_series;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::core::Core;
@@ -33,7 +34,7 @@ pub struct ServerMetrics {
     bytes_to_client: Histogram,
     connected: OnceLock<Histogram>,
     connect_failed: OnceLock<Histogram>,
-    up: OnceLock<IntGauge>,
+    up: Mutex<Option<IntGauge>>,
     decisions: Decisions,
     sessions: IntGauge,
     session_duration: OnceLock<Histogram>,
@@ -54,7 +55,7 @@ impl ServerMetrics {
             bytes_to_client: families.message_bytes.with(&[name, "server-to-client"]),
             connected: OnceLock::new(),
             connect_failed: OnceLock::new(),
-            up: OnceLock::new(),
+            up: Mutex::default(),
             decisions: Decisions::new(families, name),
             sessions: families.sessions_active.with(&[name]),
             session_duration: OnceLock::new(),
@@ -150,7 +151,14 @@ impl ServerMetrics {
 
     pub(crate) fn probed(&self, up: bool) {
         let families = &self.core.families;
-        self.up.get_or_init(|| families.server_up.owned(self.names.owner(), &[self.name()])).set(i64::from(up));
+        self.up.lock().get_or_insert_with(|| families.server_up.owned(self.names.owner(), &[self.name()])).set(i64::from(up));
+    }
+
+    pub(crate) fn no_longer_probed(&self) {
+        let mut up = self.up.lock();
+        if up.take().is_some() && !self.names.owner().is_retired() {
+            self.core.families.server_up.remove_under(&[self.name()]);
+        }
     }
 
     /// Takes away every series of the server. What handles record from now on is shown to nobody.

@@ -190,6 +190,13 @@ impl Telemetry {
         self.check_names.forget(check);
     }
 
+    /// Removes `watchgate_server_up` of a server that is no longer probed.
+    pub fn retire_server_up(&self, server: &str) {
+        if let Some(server) = self.servers.lock().get(cut(server)) {
+            server.no_longer_probed();
+        }
+    }
+
     /// The handles of a plugin, the same for the same name.
     pub fn plugin(&self, name: &str) -> Arc<PluginHandles> {
         let label = self.plugin_names.label(name);

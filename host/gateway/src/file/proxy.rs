@@ -5,7 +5,7 @@ use watchgate_proxy::{ClientAddresses, Limits, ServerLimits, ServerTimeouts, Tim
 use super::part::{FileReader, Part};
 
 /// What `[proxy]` says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ProxySettings {
     /// Deadlines of clients and the process.
     pub timeouts: Timeouts,
@@ -15,6 +15,20 @@ pub struct ProxySettings {
     pub server_timeouts: ServerTimeouts,
     /// Bounds of servers that do not say their own.
     pub server_limits: ServerLimits,
+    /// Whether servers are probed that do not say it themselves.
+    pub probe: bool,
+}
+
+impl Default for ProxySettings {
+    fn default() -> Self {
+        Self {
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            server_timeouts: ServerTimeouts::default(),
+            server_limits: ServerLimits::default(),
+            probe: true,
+        }
+    }
 }
 
 /// Reads `[proxy]`.
@@ -23,6 +37,7 @@ pub fn read(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> ProxySettings {
     let Some(part) = reader.part(top, "proxy") else { return settings };
     read_server_timeouts(reader, &part, &mut settings.server_timeouts);
     read_server_limits(reader, &part, &mut settings.server_limits);
+    settings.probe = reader.flag(&part, "probe").unwrap_or(settings.probe);
     let Timeouts { client_head, client_body, drain_delay, drain, pending, session_idle } = &mut settings.timeouts;
     let deadlines = [
         ("client_head_timeout", client_head),

@@ -40,6 +40,7 @@ fn read_server(reader: &mut FileReader<'_>, name: &str, part: &Part<'_, '_>, def
     proxy::read_server_limits(reader, part, &mut server.limits);
     resilience::read(reader, part, &mut server);
     server.http2 = reader.flag(part, "http2").unwrap_or_default();
+    server.probe = reader.flag(part, "probe").unwrap_or(defaults.probe);
     server.host = reader.parsed(part, "host", host_header).unwrap_or_default();
     server.forwarded = reader.one_of(part, "forwarded").map(|word| forwarded(&word)).unwrap_or_default();
     server.public_url = reader.parsed(part, "public_url", server_url::public);

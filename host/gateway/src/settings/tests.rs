@@ -60,6 +60,7 @@ fn the_keys_with_a_default_change_something() {
         ("auth.jwt.", "leeway", "\"7s\""),
         ("alerts.rule.", "for", "\"7s\""),
         ("listeners.", "http2", "false"),
+        ("proxy.", "probe", "false"),
         ("", "listen", "\"127.0.0.1:1\""),
         ("logs.", "level", "\"warn\""),
     ] {
@@ -81,6 +82,24 @@ fn flags_win_over_the_file() {
     assert_eq!(settings.listeners, [cleartext("127.0.0.1:2".to_owned())]);
     let [server] = settings.proxy.servers.as_slice() else { panic!("{settings:?}") };
     assert_eq!((&*server.name, &server.mount, server.timeouts.head.as_secs()), ("default", &Mount::Root, 7));
+}
+
+#[test]
+fn a_server_that_is_not_to_be_probed_is_left_to_its_clients() {
+    let check = |text: &str, probed: &[&str]| {
+        let settings = of_text(&format!(
+            "{text}\n[servers.a]\nurl = \"http://a\"\n[servers.b]\nurl = \"http://b\"\nprobe = false\n[servers.c]\nurl = \"http://c\"\nprobe = true\n"
+        ));
+        assert_eq!(settings.health.servers, probed, "{text}");
+        let asked: Vec<&str> = settings.proxy.servers.iter().filter(|server| server.probe).map(|server| &*server.name).collect();
+        assert_eq!(asked, probed, "{text}");
+    };
+    check("", &["a", "c"]);
+    check("[proxy]\nprobe = true", &["a", "c"]);
+    check("[proxy]\nprobe = false", &["c"]);
+    let (file, _) = file::parse("[proxy]\nprobe = false\n", Path::new(""), &|_| None);
+    let flags = RunArguments { upstream: vec!["http://b".to_owned()], ..RunArguments::default() };
+    assert!(assemble(&flags, file, &mut Vec::new()).health.servers.is_empty());
 }
 
 #[test]

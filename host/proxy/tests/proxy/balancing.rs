@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use watchgate_proxy::{BreakerConfig, EjectionConfig, RetryConfig, ServerConfig};
+use watchgate_proxy::{BreakerConfig, EjectionConfig, Mount, RetryConfig, ServerConfig};
 use watchgate_tests::upstream::nobody;
 use watchgate_tests::wait::wait_for;
 use watchgate_tests::{Connection, DEADLINE, Exchange, Gate, Scripted, ScriptedSocket, wait_until};
 
-use crate::rig::{CALL, Conditions, RESULT, Rig, check_fault, config, server};
+use crate::rig::{CALL, Conditions, RESULT, Rig, check_fault, config, named, server};
 
 fn answering() -> Scripted {
     Scripted::start(|exchange| exchange.json(200, RESULT))
@@ -134,6 +134,36 @@ fn a_probe_takes_an_endpoint_out_and_lets_it_back() {
     leaves.come_back();
     rig.wait_for("watchgate_endpoint_ejected", &labels, 0.0);
     rig.wait_for("watchgate_endpoint_up", &labels, 1.0);
+    check_all_answered(&rig, 1, 30);
+    assert!(asked(&rig, leaves.address(), "ok") > 0.0);
+}
+
+#[test]
+fn a_server_that_is_not_to_be_probed_is_sent_nothing_of_the_gateways_own() {
+    let (quiet, probed) = ([leaving(), leaving()], [leaving(), leaving()]);
+    let mut unprobed = named("quiet", Mount::Prefix, &quiet.each_ref().map(ScriptedSocket::address));
+    unprobed.probe = false;
+    let rig = Rig::new(config(vec![unprobed, server(&probed.each_ref().map(ScriptedSocket::address))]));
+    wait_until("others were probed twice", || (probed[0].accepted() >= 2).then_some(()));
+    assert_eq!(quiet.each_ref().map(ScriptedSocket::accepted), [0, 0]);
+    assert_eq!(rig.metrics().metric("watchgate_endpoint_up", &[("server", "quiet")]), 0.0);
+}
+
+#[test]
+fn what_a_probe_found_is_forgotten_when_probes_are_switched_off() {
+    let stays = answering();
+    let mut leaves = leaving();
+    leaves.go_away();
+    let mut server = server(&[stays.address(), leaves.address()]);
+    let rig = Rig::new(config(vec![server.clone()]));
+    let endpoint = leaves.address().to_string();
+    rig.wait_for("watchgate_endpoint_ejected", &[("endpoint", &endpoint)], 1.0);
+    rig.wait_for("watchgate_endpoint_up", &[], 1.0);
+    leaves.come_back();
+    server.probe = false;
+    rig.apply(config(vec![server]));
+    rig.wait_for("watchgate_endpoint_ejected", &[("endpoint", &endpoint)], 0.0);
+    rig.wait_for("watchgate_endpoint_up", &[], 0.0);
     check_all_answered(&rig, 1, 30);
     assert!(asked(&rig, leaves.address(), "ok") > 0.0);
 }

@@ -31,11 +31,16 @@ pub(super) const PLUGINS: Section = Section {
 pub(super) const HEALTH: Section = Section {
     prefix: "health.",
     shape: Shape::Table,
-    meaning: "How servers are probed.",
+    meaning: "How servers are probed that have not switched it off (`probe`).",
     keys: &[
         Key::new("probe_interval", DEADLINE, Is("\"10s\""), "between two probes of a server"),
         Key::new("probe_timeout", DEADLINE, Is("\"2s\""), "for each of a probe's two steps"),
-        Key::new("ready_requires_upstreams", Form::Flag, Is("false"), "whether a server that is down makes the whole gateway not ready"),
+        Key::new(
+            "ready_requires_upstreams",
+            Form::Flag,
+            Is("false"),
+            "whether a server that a probe found down makes the whole gateway not ready",
+        ),
     ],
 };
 

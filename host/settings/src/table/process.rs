@@ -79,6 +79,12 @@ pub(super) const PROXY: Section = Section {
             Is("\"16MiB\""),
             "the cap on request bodies, and on answers and events that a redaction policy must see whole, also once they are decoded",
         ),
+        Key::new(
+            "probe",
+            Form::Flag,
+            Is("true"),
+            "whether the gateway looks by itself whether servers are up. Off, nothing is sent to them but what clients ask, and plugins with a grant for it",
+        ),
         Key::new("max_connections", MANY, Is("10000"), "client connections at once, over all listeners; further ones wait"),
         Key::new("max_headers", Form::Count(16, 10_000), Is("200"), "header fields of a request"),
         Key::new("max_header_bytes", Form::Size(8 << 10, 16 << 20), Is("\"64KiB\""), "bytes of a request's head"),

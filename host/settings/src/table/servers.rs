@@ -52,6 +52,12 @@ pub(super) const SERVER: Section = Section {
             Said("none"),
             "under which clients know it; with it `resource` and `resource_metadata` of OAuth are rewritten",
         ),
+        Key::new(
+            "probe",
+            Form::Flag,
+            FROM_PROXY,
+            "whether the gateway looks by itself whether the server and its endpoints are up, as in `[proxy]`",
+        ),
         Key::new("connect_timeout", DEADLINE, FROM_PROXY, "opening a connection, TLS included"),
         Key::new("head_timeout", DEADLINE, FROM_PROXY, "from sending a request to the head of its answer"),
         Key::new("idle_timeout", DEADLINE, FROM_PROXY, "between two pieces of an answer that is no event stream"),

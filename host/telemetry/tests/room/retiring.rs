@@ -150,6 +150,13 @@ fn an_endpoint_that_was_never_tried_is_not_shown_as_up_or_down_and_not_after_it_
     let endpoint = telemetry.endpoint("weather", "a:1");
     let up = || Exposition::read(&telemetry.render_prometheus()).find("watchgate_endpoint_up", &[]).len();
     assert_eq!(up(), 0);
+    for _ in 0..2 {
+        endpoint.up(false);
+        assert_eq!(up(), 1);
+        endpoint.up_unknown();
+        endpoint.up_unknown();
+        assert_eq!(up(), 0);
+    }
     endpoint.retire();
     endpoint.up(true);
     assert_eq!(up(), 0);
@@ -157,6 +164,21 @@ fn an_endpoint_that_was_never_tried_is_not_shown_as_up_or_down_and_not_after_it_
     telemetry.retire_server("weather");
     endpoint.up(true);
     assert_eq!(up(), 0);
+}
+
+#[test]
+fn a_server_that_is_no_longer_probed_is_not_shown_as_up_or_down() {
+    let telemetry = scene::telemetry(AccessLogTarget::Off);
+    let up = || Exposition::read(&telemetry.render_prometheus()).find("watchgate_server_up", &[]).len();
+    let _server = telemetry.server("weather");
+    for _ in 0..2 {
+        telemetry.emit(ServerUp { server: "weather", up: true });
+        assert_eq!(up(), 1);
+        telemetry.retire_server_up("weather");
+        telemetry.retire_server_up("weather");
+        telemetry.retire_server_up("never configured");
+        assert_eq!(up(), 0);
+    }
 }
 
 #[test]
