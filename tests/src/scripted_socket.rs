@@ -1,15 +1,12 @@
 //! A test upstream below HTTP: what happens on a connection is a closure, and the whole of it can go away and come back.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::wait::DEADLINE;
-
-/// Loopback addresses of its own, so that nothing else takes the port while it is away.
-const ADDRESS: &str = "127.88.0.1";
 
 type Serve = dyn Fn(TcpStream) + Send + Sync;
 
@@ -54,7 +51,7 @@ impl ScriptedSocket {
     /// # Panics
     /// When the loopback interface has no port left.
     pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((ADDRESS, 0)).expect("all of 127.0.0.0/8 is loopback, and has a free port");
+        let listener = TcpListener::bind((own_address(), 0)).expect("all of 127.0.0.0/8 is loopback, and has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let mut upstream = Self { address, serve: Arc::new(serve), shared: Arc::default(), accepting: None };
         upstream.accept_from(listener);
@@ -122,6 +119,15 @@ impl Drop for ScriptedSocket {
     fn drop(&mut self) {
         self.go_away();
     }
+}
+
+/// A loopback address that no other socket has, also of tests beside this process: so nothing takes the port while its owner is away.
+fn own_address() -> Ipv4Addr {
+    static USED: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id().wrapping_mul(257).wrapping_add(USED.fetch_add(1, Ordering::SeqCst));
+    let [_, second, third, fourth] = number.to_be_bytes();
+    // 127.64.0.0 to 127.127.255.255: tests that bind loopback addresses by themselves stay below.
+    Ipv4Addr::new(127, 64 | (second & 63), third, fourth)
 }
 
 fn accept(listener: &TcpListener, ends: &AtomicBool, shared: &Arc<Shared>, serve: &Arc<Serve>) {

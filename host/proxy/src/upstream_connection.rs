@@ -13,6 +13,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::task::unconstrained;
 
 use crate::http2::Http2Stream;
 use crate::tls::stream::UpstreamStream;
@@ -31,7 +32,8 @@ pub(crate) enum Carrier {
 /// One open HTTP/1.1 connection.
 pub(crate) struct UpstreamConnection {
     sender: http1::SendRequest<WholeBody>,
-    driver: Pin<Box<Driver>>,
+    /// `None` when the connection is over: only with it goes a request that it was given and has not begun to send.
+    driver: Option<Pin<Box<Driver>>>,
     /// How long the server keeps it when it is not used, as far as it said so.
     pub(crate) idle_limit: Duration,
     /// When it was last put into the pool.
@@ -69,18 +71,16 @@ impl UpstreamConnection {
     /// Begins HTTP on a fresh connection.
     pub(crate) async fn open(stream: UpstreamStream) -> hyper::Result<Self> {
         let (sender, driver) = http1::Builder::new().max_headers(256).handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, driver: Box::pin(driver), idle_limit: Duration::MAX, idle_since: Instant::now() })
+        Ok(Self { sender, driver: Some(Box::pin(driver)), idle_limit: Duration::MAX, idle_since: Instant::now() })
     }
 
     async fn send(&mut self, request: Request<WholeBody>) -> Result<Response<Incoming>, SendFailure> {
         let Self { sender, driver, .. } = self;
         let mut response = std::pin::pin!(sender.try_send_request(request));
-        let mut driver_done = false;
         std::future::poll_fn(|context| {
-            // The driver goes first: it writes what was just queued and reads what has come.
-            if !driver_done {
-                driver_done = driver.as_mut().poll(context).is_ready();
-            }
+            // The driver goes first: it writes what was just queued and reads what has come. One that finds out only now that the server has closed
+            // is over without an error, and the request that it was given would wait for ever.
+            let _ = poll_driver(driver, context);
             response.as_mut().poll(context)
         })
         .await
@@ -91,13 +91,103 @@ impl UpstreamConnection {
     }
 
     fn poll_drive(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.driver.as_mut().poll(context).map(|_| ())
+        poll_driver(&mut self.driver, context)
     }
 
     /// Whether another request can be sent now. Looks at the socket, so a connection that the server has closed is
     /// found out here and not by a lost request.
     pub(crate) fn is_reusable(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
-        self.poll_drive(&mut context).is_pending() && self.sender.is_ready()
+        // However much the task has done already: out of its budget, it would see nothing.
+        let look = std::pin::pin!(unconstrained(std::future::poll_fn(|context| self.poll_drive(context))));
+        look.poll(&mut context).is_pending() && self.sender.is_ready()
+    }
+}
+
+/// `Ready` when the connection is over, and from then on.
+fn poll_driver(driver: &mut Option<Pin<Box<Driver>>>, context: &mut Context<'_>) -> Poll<()> {
+    let Some(running) = driver else { return Poll::Ready(()) };
+    // How it ended is known to the exchange on it.
+    let ended = running.as_mut().poll(context).map(drop);
+    if ended.is_ready() {
+        *driver = None;
+    }
+    ended
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::tls::stream::MaybeTls;
+
+    /// A connection that has carried a request, and its server.
+    async fn used() -> (UpstreamConnection, TcpStream, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let handle = stream.try_clone().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut server = listener.accept().await.unwrap().0;
+        let mut connection = UpstreamConnection::open(MaybeTls::Tcp(TcpStream::from_std(stream).unwrap())).await.unwrap();
+        check_answered(&mut connection, &mut server).await;
+        (connection, server, handle)
+    }
+
+    async fn check_answered(connection: &mut UpstreamConnection, server: &mut TcpStream) {
+        let answering = async {
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"{}") {
+                server.read_buf(&mut asked).await.unwrap();
+            }
+            server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        };
+        let (sent, ()) = tokio::join!(connection.send(request()), answering);
+        assert!(sent.is_ok_and(|response| response.status() == 204));
+        assert!(connection.is_reusable());
+    }
+
+    /// A connection that its server has closed while it was unused, and of which nobody has looked since.
+    async fn closed() -> UpstreamConnection {
+        let (connection, server, handle) = used().await;
+        drop(server);
+        arrived(handle).await;
+        connection
+    }
+
+    /// Waits until the end of the connection has arrived, without the connection being looked at.
+    async fn arrived(handle: std::net::TcpStream) {
+        TcpStream::from_std(handle).unwrap().readable().await.unwrap();
+    }
+
+    fn request() -> Request<WholeBody> {
+        Request::post("/mcp").header("host", "h").body(WholeBody::full(Bytes::from_static(b"{}"))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_on_a_connection_that_was_closed_a_moment_ago_comes_back() {
+        let mut connection = closed().await;
+        let sent = tokio::time::timeout(Duration::from_secs(5), connection.send(request())).await;
+        assert!(matches!(sent, Ok(Err(SendFailure::Unsent(_)))), "it never left, and nobody else gets it");
+        assert!(!connection.is_reusable());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_done_much_still_sees_that_a_connection_was_closed() {
+        let mut connection = closed().await;
+        while tokio::task::coop::has_budget_remaining() {
+            let _ = std::pin::pin!(tokio::task::consume_budget()).poll(&mut Context::from_waker(Waker::noop()));
+        }
+        assert!(!connection.is_reusable());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_open_is_used_again_and_again() {
+        let (mut connection, mut server, _) = used().await;
+        for _ in 0..3 {
+            check_answered(&mut connection, &mut server).await;
+        }
     }
 }

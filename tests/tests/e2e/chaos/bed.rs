@@ -57,14 +57,18 @@ impl Bed {
     /// A fresh gateway that has served each server once. The wild server would soon be left alone, as it should: its circuit breaker is off, so that each
     /// exchange gets what it asks for.
     pub fn new(patience: &Patience) -> Self {
-        Self::with_breaker(patience, "enabled = false")
+        Self::set_up(patience, "breaker.enabled = false")
     }
 
-    /// The same with these settings for the circuit breaker of the wild server.
+    /// The same with these settings for the circuit breaker of the wild server, which no request waits for.
     pub fn with_breaker(patience: &Patience, breaker: &str) -> Self {
+        Self::set_up(patience, &format!("breaker = {{ {breaker} }}\nretry.max = 0"))
+    }
+
+    fn set_up(patience: &Patience, wild_settings: &str) -> Self {
         let (seen, good) = (Seen::default(), Scripted::start(answer));
         let wild = wild::start(seen.clone());
-        let gateway = Gateway::start(&[], GatewayOptions::config(&config(patience, breaker, &wild.url(), &good.url())));
+        let gateway = Gateway::start(&[], GatewayOptions::config(&config(patience, wild_settings, &wild.url(), &good.url())));
         let bed = Self { gateway, wild, good, seen, start: Counts::none(), next_id: AtomicU64::new(0) };
         assert_eq!(bed.gateway.post("/wild/answers", &tool_call(1, "t")).status(), 200);
         bed.call_good();
@@ -175,13 +179,13 @@ pub fn hear(client: &mut Connection) -> Heard {
     }
 }
 
-fn config(patience: &Patience, breaker: &str, wild: &str, good: &str) -> String {
+fn config(patience: &Patience, wild_settings: &str, wild: &str, good: &str) -> String {
     let Patience { others, heads, pool } = patience;
     format!(
         "[proxy]\nconnect_timeout = \"2s\"\nhead_timeout = \"{others}\"\nidle_timeout = \"{others}\"\nstream_idle_timeout = \"{others}\"\n\
          client_head_timeout = \"{heads}\"\nclient_body_timeout = \"{others}\"\npool_idle_timeout = \"{pool}\"\nmax_request_body = \"{}KiB\"\n\
          [health]\nprobe_interval = \"1h\"\n\
-         [servers.wild]\nurl = \"{wild}\"\nbreaker = {{ {breaker} }}\n[servers.good]\nurl = \"{good}\"\n",
+         [servers.wild]\nurl = \"{wild}\"\n{wild_settings}\n[servers.good]\nurl = \"{good}\"\n",
         CAP >> 10
     )
 }
