@@ -251,7 +251,7 @@ fn tap(outbox: Arc<Outbox<ScopedRecord>>) -> Box<Tap> {
             Record::Own(event) => ScopedRecord::of_event(event),
             Record::Access(exchange) => ScopedRecord::of_exchange(exchange, fields),
         };
-        let bytes = said.record.encoded_len();
+        let bytes = said.bytes();
         outbox.offer(said, bytes);
     })
 }
@@ -269,6 +269,6 @@ impl Destination<ScopedRecord> for LogsDestination {
     async fn deliver(&mut self, batch: &[ScopedRecord]) -> Result<Accepted, DeliveryError> {
         // What is said while lines are pushed would be pushed in turn, and so on.
         keep_own_events();
-        self.pusher.push(otlp::logs::request(&self.resource, batch).encode_to_vec().into()).await
+        self.pusher.push(otlp::logs::request(&self.resource, batch)).await
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod logs;
 pub(crate) mod metrics;
+mod record;
 
 use std::time::SystemTime;
 

@@ -1,25 +1,25 @@
 //! Lines of both logs as OTLP log records.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::AnyValue;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
+use bytes::Bytes;
+use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
+use prost::Message;
 use tracing::Level;
 
-use super::{key_value, nanoseconds, scope, text};
+use super::record::{Any, RecordWriter, append_bytes};
+use super::{nanoseconds, scope};
 use crate::access_log::{AccessField, AccessRecord, Members};
 use crate::log::{self, FieldValue};
 use crate::trace::{SpanId, TraceId};
 
-/// A record and who said it: the module, or the access log.
+/// A record in its wire form, and who said it: the module, or the access log.
 pub(crate) struct ScopedRecord {
-    pub scope: &'static str,
-    pub record: LogRecord,
+    scope: &'static str,
+    record: Box<[u8]>,
 }
 
 /// The scope of access lines.
@@ -28,118 +28,138 @@ const ACCESS: &str = "access";
 impl ScopedRecord {
     /// An event of the own log.
     pub fn of_event(event: &log::LogRecord) -> Self {
-        let mut record = LogRecord { body: body(event.message.clone()), ..severe(event.level) };
-        record.time_unix_nano = nanoseconds(event.time);
-        record.observed_time_unix_nano = record.time_unix_nano;
+        let mut attributes = Attributes::default();
+        let time = nanoseconds(event.time);
+        attributes.record.times(time, time);
+        attributes.severity(event.level);
+        attributes.record.body(&event.message);
         for (name, value) in &event.fields {
             match value {
-                FieldValue::Text(text) if note_id(&mut record, name, text) => {}
-                FieldValue::Text(value) => record.attributes.push(text(name, value)),
-                FieldValue::Signed(number) => record.attributes.push(key_value(name, Value::IntValue(*number))),
-                FieldValue::Unsigned(number) => record.attributes.push(key_value(name, unsigned(*number))),
-                FieldValue::Number(number) => record.attributes.push(key_value(name, Value::DoubleValue(*number))),
-                FieldValue::Flag(flag) => record.attributes.push(key_value(name, Value::BoolValue(*flag))),
+                FieldValue::Text(value) => attributes.id_or_text(name, value),
+                FieldValue::Signed(number) => attributes.signed(name, *number),
+                FieldValue::Unsigned(number) => attributes.unsigned(name, *number),
+                FieldValue::Number(number) => attributes.number(name, *number),
+                FieldValue::Flag(flag) => attributes.flag(name, *flag),
             }
         }
         for (name, value) in event.context_members() {
-            if !note_id(&mut record, name, &value) {
-                record.attributes.push(text(name, &value));
-            }
+            attributes.id_or_text(name, &value);
         }
-        Self { scope: event.target, record }
+        Self { scope: event.target, record: attributes.record.finish() }
     }
 
     /// An access line, with the members that are configured as attributes.
     pub fn of_exchange(exchange: &AccessRecord, fields: &[AccessField]) -> Self {
-        let said = format!("{} {} {}", exchange.http_method.as_str(), exchange.names.server(), exchange.outcome);
-        let mut record = LogRecord { body: body(said), ..severe(exchange.level()) };
-        record.time_unix_nano = nanoseconds(exchange.started);
-        record.observed_time_unix_nano = nanoseconds(exchange.started + exchange.duration.min(MOST));
-        // What has a place of its own in a record is no attribute.
-        let placed = [AccessField::Time, AccessField::Type, AccessField::Level];
-        for field in fields.iter().filter(|field| !placed.contains(field)) {
-            exchange.tell(*field, &mut Attributes(&mut record));
+        let mut attributes = Attributes::default();
+        attributes.record.times(nanoseconds(exchange.started), nanoseconds(exchange.started + exchange.duration.min(MOST)));
+        attributes.severity(exchange.level());
+        let mut said = std::mem::take(&mut attributes.scratch);
+        // Writing to a string cannot fail.
+        let _ = write!(said, "{} {} {}", exchange.http_method.as_str(), exchange.names.server(), exchange.outcome);
+        attributes.record.body(&said);
+        attributes.scratch = said;
+        for field in fields {
+            match field {
+                // What has a place of its own in a record is no attribute.
+                AccessField::Time | AccessField::Type | AccessField::Level => {}
+                AccessField::TraceId => exchange.line.trace_id.iter().for_each(|id| attributes.record.trace_id(id.as_bytes())),
+                AccessField::SpanId => exchange.line.span_id.iter().for_each(|id| attributes.record.span_id(id.as_bytes())),
+                field => exchange.tell(*field, &mut attributes),
+            }
         }
-        Self { scope: ACCESS, record }
+        Self { scope: ACCESS, record: attributes.record.finish() }
+    }
+
+    /// The bytes it holds on to.
+    pub fn bytes(&self) -> usize {
+        self.record.len()
     }
 }
 
 /// An hour: adding more to a time could go past the end of it.
 const MOST: std::time::Duration = std::time::Duration::from_secs(3600);
 
-/// A batch as one request, by scope.
-pub(crate) fn request<'a>(resource: &Resource, batch: impl IntoIterator<Item = &'a ScopedRecord>) -> ExportLogsServiceRequest {
-    let mut by_scope: BTreeMap<&str, Vec<LogRecord>> = BTreeMap::new();
+/// A batch as one `ExportLogsServiceRequest` in its wire form, by scope.
+pub(crate) fn request<'a>(resource: &Resource, batch: impl IntoIterator<Item = &'a ScopedRecord>) -> Bytes {
+    let mut by_scope: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     for said in batch {
-        by_scope.entry(said.scope).or_default().push(said.record.clone());
+        let scope_logs = by_scope.entry(said.scope).or_insert_with_key(|name| {
+            let mut begun = Vec::new();
+            append_bytes(&mut begun, 1, &scope(name).encode_to_vec());
+            append_bytes(&mut begun, 3, SCHEMA_URL.as_bytes());
+            begun
+        });
+        append_bytes(scope_logs, 2, &said.record);
     }
-    let of_scope = |(name, log_records): (&str, Vec<LogRecord>)| ScopeLogs {
-        scope: Some(scope(name)),
-        log_records,
-        schema_url: SCHEMA_URL.to_owned(),
-    };
-    let scope_logs = by_scope.into_iter().map(of_scope).collect();
-    let resource_logs = vec![ResourceLogs { resource: Some(resource.clone()), scope_logs, schema_url: SCHEMA_URL.to_owned() }];
-    ExportLogsServiceRequest { resource_logs }
+    let mut resource_logs = Vec::new();
+    append_bytes(&mut resource_logs, 1, &resource.encode_to_vec());
+    append_bytes(&mut resource_logs, 3, SCHEMA_URL.as_bytes());
+    by_scope.values().for_each(|scope_logs| append_bytes(&mut resource_logs, 2, scope_logs));
+    let mut request = Vec::with_capacity(resource_logs.len() + 8);
+    append_bytes(&mut request, 1, &resource_logs);
+    request.into()
 }
 
-/// Members of an access line as attributes.
-struct Attributes<'a>(&'a mut LogRecord);
+/// A record that gets its attributes.
+#[derive(Default)]
+struct Attributes {
+    record: RecordWriter,
+    scratch: String,
+}
 
-impl Members for Attributes<'_> {
+impl Attributes {
+    fn severity(&mut self, level: Level) {
+        let number = match level {
+            Level::ERROR => SeverityNumber::Error,
+            Level::WARN => SeverityNumber::Warn,
+            Level::INFO => SeverityNumber::Info,
+            Level::DEBUG => SeverityNumber::Debug,
+            Level::TRACE => SeverityNumber::Trace,
+        };
+        self.record.severity(number.into(), level.as_str());
+    }
+
+    /// Puts the ids of trace and span in their places; what else there is becomes an attribute.
+    fn id_or_text(&mut self, name: &str, value: &str) {
+        let (trace_id, span_id) = match name {
+            "trace_id" => (TraceId::parse(value.as_bytes()), None),
+            "span_id" => (None, SpanId::parse(value.as_bytes())),
+            _ => (None, None),
+        };
+        match (trace_id, span_id) {
+            (Some(id), _) => self.record.trace_id(id.as_bytes()),
+            (_, Some(id)) => self.record.span_id(id.as_bytes()),
+            (None, None) => self.record.attribute(name, Any::Text(value)),
+        }
+    }
+}
+
+impl Members for Attributes {
     fn text(&mut self, name: &'static str, value: &str) {
-        self.0.attributes.push(text(name, value));
+        self.record.attribute(name, Any::Text(value));
     }
 
     fn shown(&mut self, name: &'static str, value: impl fmt::Display) {
-        let value = value.to_string();
-        if !note_id(self.0, name, &value) {
-            self.0.attributes.push(text(name, &value));
-        }
+        self.scratch.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(self.scratch, "{value}");
+        self.record.attribute(name, Any::Text(&self.scratch));
     }
 
     fn signed(&mut self, name: &'static str, value: i64) {
-        self.0.attributes.push(key_value(name, Value::IntValue(value)));
+        self.record.attribute(name, Any::Int(value));
     }
 
+    /// OTLP has no numbers without a sign.
     fn unsigned(&mut self, name: &'static str, value: u64) {
-        self.0.attributes.push(key_value(name, unsigned(value)));
+        self.record.attribute(name, Any::Int(i64::try_from(value).unwrap_or(i64::MAX)));
     }
 
     fn number(&mut self, name: &'static str, value: f64) {
-        self.0.attributes.push(key_value(name, Value::DoubleValue(value)));
+        self.record.attribute(name, Any::Number(value));
     }
 
     fn flag(&mut self, name: &'static str, value: bool) {
-        self.0.attributes.push(key_value(name, Value::BoolValue(value)));
+        self.record.attribute(name, Any::Flag(value));
     }
-}
-
-/// Puts the ids of trace and span in their places; `false` when it is something else.
-fn note_id(record: &mut LogRecord, name: &str, value: &str) -> bool {
-    match name {
-        "trace_id" => TraceId::parse(value.as_bytes()).map(|id| record.trace_id = id.as_bytes().to_vec()).is_some(),
-        "span_id" => SpanId::parse(value.as_bytes()).map(|id| record.span_id = id.as_bytes().to_vec()).is_some(),
-        _ => false,
-    }
-}
-
-fn body(text: String) -> Option<AnyValue> {
-    Some(AnyValue { value: Some(Value::StringValue(text)) })
-}
-
-/// OTLP has no numbers without a sign.
-fn unsigned(number: u64) -> Value {
-    Value::IntValue(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-fn severe(level: Level) -> LogRecord {
-    let number = match level {
-        Level::ERROR => SeverityNumber::Error,
-        Level::WARN => SeverityNumber::Warn,
-        Level::INFO => SeverityNumber::Info,
-        Level::DEBUG => SeverityNumber::Debug,
-        Level::TRACE => SeverityNumber::Trace,
-    };
-    LogRecord { severity_number: number.into(), severity_text: level.as_str().to_owned(), ..LogRecord::default() }
 }
