@@ -35,8 +35,10 @@ fn every_documented_name_is_emitted_and_every_emitted_name_is_documented() {
 }
 
 fn all_complaints(gateway: &Gateway, reference: &Reference) -> Vec<String> {
-    let (documented, said) = (documented(reference), said(gateway, reference.rows("Spans")));
+    let spans = spans(gateway);
+    let (documented, said) = (documented(reference), said(gateway, &spans, reference.rows("Spans")));
     let mut complaints = metrics(gateway, reference);
+    complaints.extend(reference.rows("Attributes").iter().filter_map(|row| misplaced(row, &spans)));
     for (name, why) in NEVER_SAID {
         match (documented.contains_key(*name), said.contains_key(*name)) {
             (true, false) => {}
@@ -74,15 +76,15 @@ fn documented(reference: &Reference) -> BTreeMap<String, String> {
 }
 
 /// Each name that is in the traces and logs, with one of its values.
-fn said(gateway: &Gateway, shapes: &[Row]) -> BTreeMap<String, Value> {
+fn said(gateway: &Gateway, spans: &[Value], shapes: &[Row]) -> BTreeMap<String, Value> {
     let mut said = BTreeMap::new();
     let mut members = |what: &str, object: &Value| {
         let members = object.as_object().unwrap().iter();
         said.extend(members.map(|(name, value)| (format!("{what} {name}"), value.clone())));
     };
     let mut names = BTreeMap::new();
-    for span in spans(gateway) {
-        names.insert(format!("span {} {}", span["kind"].as_str().unwrap(), shape_of(&span, shapes)), Value::Null);
+    for span in spans {
+        names.insert(format!("span {} {}", span["kind"].as_str().unwrap(), shape_of(span, shapes)), Value::Null);
         members("attribute", &span["attributes"]);
         for event in span["events"].as_array().unwrap() {
             names.insert(format!("event {}", event["name"].as_str().unwrap()), Value::Null);
@@ -178,6 +180,16 @@ fn spans(gateway: &Gateway) -> Vec<Value> {
         exchanges.into_iter().flat_map(|exchange| exchange["spans"].as_array().cloned().unwrap())
     };
     traces.flat_map(spans_of).collect()
+}
+
+/// What is wrong where the reference says that an attribute is on SERVER spans, CLIENT spans, or both.
+fn misplaced(row: &Row, spans: &[Value]) -> Option<String> {
+    let place = row["meaning"].split(". ").find(|sentence| sentence.starts_with("On "))?;
+    let expected: BTreeSet<&str> = ["SERVER", "CLIENT"].into_iter().filter(|kind| place.contains(kind)).collect();
+    let name = &row["attribute"];
+    let bearers = spans.iter().filter(|span| span["attributes"].get(name).is_some());
+    let found: BTreeSet<&str> = bearers.map(|span| span["kind"].as_str().unwrap()).collect();
+    (!expected.is_empty() && found != expected).then(|| format!("attribute {name} is documented {place:?} and is on {found:?}"))
 }
 
 /// The documented name that a span's own name is made from; its own name where there is none.

@@ -206,7 +206,7 @@ attributes! {
     NetworkProtocolName Text semconv::NETWORK_PROTOCOL_NAME,
         "`http`. On SERVER and CLIENT spans.";
     NetworkProtocolVersion Text semconv::NETWORK_PROTOCOL_VERSION,
-        "`1.0`, `1.1` or `2`. On SERVER and CLIENT spans.";
+        "`1.1` or `2`. On CLIENT spans.";
     ClientAddress Text semconv::CLIENT_ADDRESS,
         "The client's IP address, by forwarding headers where the configuration trusts them. On SERVER spans.";
     ClientPort Int semconv::CLIENT_PORT,
@@ -232,7 +232,7 @@ attributes! {
     Server Text "watchgate.server",
         "The configured name of the MCP server. On SERVER spans.";
     Outcome Text "watchgate.outcome",
-        "How it ended: `ok`, `tool_error`, `rpc_error`, `http_error`, `denied`, `timeout`, `unreachable`, `cancelled` or `aborted`. On SERVER and CLIENT spans.";
+        "How it ended: `ok`, `tool_error`, `rpc_error`, `http_error`, `denied`, `timeout`, `unreachable`, `cancelled` or `aborted`. On SERVER spans.";
     Initiator Text "watchgate.initiator",
         "Who sent the request or notification: `client` or `server`. On spans of operations.";
     ClientName Text "watchgate.client",
