@@ -116,6 +116,7 @@ fn config(upstream: &Scripted, replica: &TcpListener, collector: &Scripted, cert
         [servers.gone]
         url = "{nowhere}"
         breaker = {{ enabled = false }}
+        retry = {{ max = 0 }}
         [servers.limited]
         url = "{url}"
         rate = {{ per_second = 0.001, burst = 1 }}

@@ -102,7 +102,7 @@ impl Scene {
             for _ in 0..20 {
                 self.tool("replicas", &[], "forecast", "");
             }
-            if value("watchgate_upstream_retries_total", &[("result", "sent")]) > 0.0 {
+            if value("watchgate_upstream_retries_total", &[("server", "replicas"), ("result", "sent")]) > 0.0 {
                 return;
             }
             listener = TcpListener::bind(address).unwrap();
