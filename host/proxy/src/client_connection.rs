@@ -140,7 +140,7 @@ impl Connection {
     }
 
     async fn serve_http1(self, stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>) -> Result<(), Ended> {
-        let Self { shared, timeouts, limits, departure, caller, mut order } = self;
+        let Self { shared, timeouts, limits, mut departure, caller, mut order } = self;
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
@@ -156,22 +156,19 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
-            result = connection.as_mut() => {
+            result = departure.unless_left(connection.as_mut()) => {
                 return match result {
                     // Nothing more was asked on a connection that had been used: that is how they end.
-                    Err(error) if error.is_timeout() && asked.load(Ordering::Relaxed) => Ok(()),
-                    result => Ok(result?),
+                    Some(Err(error)) if error.is_timeout() && asked.load(Ordering::Relaxed) => Ok(()),
+                    Some(result) => Ok(result?),
+                    None => Ok(()),
                 };
             }
             // The guard that `wait_for` answers must not live across the wait below.
             () = async { let _ = order.wait_for(|order| *order > Order::Serve).await; } => {}
-            () = departure.unseen() => return Ok(()),
         }
         connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            result = connection => Ok(result?),
-            () = departure.unseen() => Ok(()),
-        }
+        departure.unless_left(connection).await.unwrap_or(Ok(())).map_err(Ended::Http)
     }
 
     async fn serve_http2(self, stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>) -> Result<(), Ended> {

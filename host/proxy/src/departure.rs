@@ -1,29 +1,36 @@
 //! Notices that a client has left while nobody reads from its connection.
 //!
 //! hyper watches for the end of an HTTP/1.1 connection by reading. While an exchange goes on and the client has sent more than its request (the next one,
-//! or a stray line break), hyper does not read, and would hear of a client that has left only when it writes.
+//! or a stray line break), hyper does not read, and would hear of a client that has left only when it writes. The kernel tells of the end past what is
+//! unread, unless that is more than it takes in: then the end has not come here yet, and nobody can know of it.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::interval;
-
-/// How long a client may be gone before it is noticed, where reading would not tell.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The connection of a client, asked from outside of whoever reads it. It must not outlive the connection.
 pub(crate) struct Departure {
     socket: RawFd,
     /// Whether somebody waits for bytes, and so hears of the end.
     is_read: Arc<AtomicBool>,
+    /// Looked for from the first time on that nobody did.
+    end: End,
+}
+
+/// A second look at the connection, past what lies unread in it.
+enum End {
+    NotLookedFor,
+    Awaited(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// There is no room for another descriptor: the client is seen to have left when something is written to it.
+    Unseen,
 }
 
 /// A stream that says whether it is being read, some of whose first bytes may have been read already.
@@ -37,7 +44,7 @@ pub(crate) struct Watched<S> {
 impl Departure {
     /// Of a connection.
     pub(crate) fn of(stream: &TcpStream) -> Self {
-        Self { socket: stream.as_raw_fd(), is_read: Arc::default() }
+        Self { socket: stream.as_raw_fd(), is_read: Arc::default(), end: End::NotLookedFor }
     }
 
     /// What is to be read in place of the connection, or of what is spoken over it, from which `first` was read.
@@ -45,28 +52,41 @@ impl Departure {
         Watched { first: Bytes::copy_from_slice(first), stream, is_read: self.is_read.clone() }
     }
 
-    /// Resolves when the client has left and nobody else will notice.
-    pub(crate) async fn unseen(&self) {
-        let mut looks = interval(LOOK);
-        let mut before = false;
-        loop {
-            looks.tick().await;
-            let is_gone = !self.is_read.load(Ordering::Relaxed) && self.has_ended();
-            // Twice, since whoever reads may just have been about to.
-            if is_gone && before {
-                return;
+    /// Waits for whoever reads the connection to be done with it; `None` when the client has left and they would not notice.
+    ///
+    /// To one that reads it adds the load of a flag. Only where nobody reads is the connection asked a second time for its end.
+    pub(crate) async fn unless_left<F: Future>(&mut self, mut reader: Pin<&mut F>) -> Option<F::Output> {
+        poll_fn(|context| {
+            if let Poll::Ready(output) = reader.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
             }
-            before = is_gone;
-        }
+            // It had its chance to read a moment ago, in this very task.
+            if self.is_read.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
+            self.poll_end(context).map(|()| None)
+        })
+        .await
     }
 
-    fn has_ended(&self) -> bool {
-        let mut poll = libc::pollfd { fd: self.socket, events: libc::POLLRDHUP, revents: 0 };
-        // SAFETY: `poll` points to one valid entry, and a time limit of 0 does not block. The descriptor is open as long as the connection, which this
-        // must not outlive.
-        let found = unsafe { libc::poll(&raw mut poll, 1, 0) };
-        found > 0 && poll.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.end, End::NotLookedFor) {
+            self.end = end_of(self.socket).map_or(End::Unseen, End::Awaited);
+        }
+        match &mut self.end {
+            End::Awaited(end) => end.as_mut().poll(context),
+            End::NotLookedFor | End::Unseen => Poll::Pending,
+        }
     }
+}
+
+/// Waits until the other side has said that nothing more comes, or is gone.
+fn end_of(socket: RawFd) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    // SAFETY: the descriptor is open as long as the connection, which its `Departure` must not outlive.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) }.try_clone_to_owned()?;
+    let socket = TcpStream::from_std(socket.into())?;
+    // Readiness for priority data, which is not asked for, stands for the end of reading as well. Readiness to read would hold at once.
+    Ok(Box::pin(async move { drop(socket.ready(Interest::PRIORITY).await) }))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {

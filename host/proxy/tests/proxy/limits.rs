@@ -1,7 +1,7 @@
 //! Bounds on the use of a server and of the gateway: what is refused, how, and how it is counted.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderName;
 use watchgate_proxy::{AuthConfig, ClientAddresses, Limits, ProxyConfig, RateKey, RateLimit, ServerLimits, Timeouts};
@@ -93,15 +93,27 @@ fn a_client_that_leaves_and_a_stream_give_their_place_back() {
 
 #[test]
 fn a_client_that_has_sent_more_than_it_asked_is_seen_to_leave() {
-    for more in [&b"\r\n"[..], &post(&[], CALL)] {
-        let upstream = holding(&Gate::default());
+    // Sent with the request, or while it is being answered.
+    for (with, after) in
+        [(&b"\r\n"[..], &b""[..]), (b"", b"\r\n"), (b"", &post(&[], CALL)), (&post(&[], CALL), b""), (b"", &[b'x'; 20_000])]
+    {
+        let upstream = Scripted::start(|exchange| exchange.client_left().map(drop));
         let rig = Rig::new(limited(upstream.address(), ServerLimits::default()));
-        let mut leaving = rig.open(&[("X-Hold", "1")], CALL);
-        wait_until("it has come", || (upstream.requests().len() == 1).then_some(()));
-        leaving.send(more).unwrap();
-        assert_eq!(rig.metrics().metric("watchgate_http_requests_in_flight", &[]), 1.0);
-        drop(leaving);
-        wait_until("nothing goes on", || (rig.metrics().metric("watchgate_http_requests_in_flight", &[]) == 0.0).then_some(()));
+        let times = (1..=5).map(|asked| {
+            let mut leaving = rig.connect();
+            leaving.send(&[&post(&[], CALL), with].concat()).unwrap();
+            wait_until("it has come", || (upstream.requests().len() == asked).then_some(()));
+            leaving.send(after).unwrap();
+            assert_eq!(rig.metrics().metric("watchgate_http_requests_in_flight", &[]), 1.0);
+            let left = Instant::now();
+            drop(leaving);
+            wait_until("the server is told", || (upstream.open() == 0).then_some(()));
+            rig.wait_for("watchgate_connections_open", &[], 0.0);
+            rig.wait_for("watchgate_http_requests_in_flight", &[], 0.0);
+            left.elapsed()
+        });
+        let quickest = times.min().unwrap();
+        assert!(quickest < Duration::from_millis(50), "noticed after {quickest:?}");
     }
 }
 
