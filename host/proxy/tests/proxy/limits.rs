@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use http::HeaderName;
 use watchgate_proxy::{AuthConfig, ClientAddresses, Limits, ProxyConfig, RateKey, RateLimit, ServerLimits, Timeouts};
 use watchgate_tests::http1::request;
-use watchgate_tests::{Gate, Reply, Scripted, wait_until};
+use watchgate_tests::{Connection, Gate, Reply, Scripted, wait_until};
 
 use crate::admission::{KEY, key};
 use crate::rig::{CALL, RESULT, Rig, check_fault, config, post, server};
+use crate::tls_peers::{Authority, Files, trusting, tunnel};
 
 fn answering() -> Scripted {
     Scripted::start(|exchange| exchange.json(200, RESULT))
@@ -93,28 +94,36 @@ fn a_client_that_leaves_and_a_stream_give_their_place_back() {
 
 #[test]
 fn a_client_that_has_sent_more_than_it_asked_is_seen_to_leave() {
+    let (authority, files) = (Authority::new("ours"), Files::new());
+    let tls = files.listener(&authority.issue(&["localhost"], 2040), None);
     // Sent with the request, or while it is being answered.
     for (with, after) in
         [(&b"\r\n"[..], &b""[..]), (b"", b"\r\n"), (b"", &post(&[], CALL)), (&post(&[], CALL), b""), (b"", &[b'x'; 20_000])]
     {
         let upstream = Scripted::start(|exchange| exchange.client_left().map(drop));
         let rig = Rig::new(limited(upstream.address(), ServerLimits::default()));
-        let times = (1..=5).map(|asked| {
-            let mut leaving = rig.connect();
-            leaving.send(&[&post(&[], CALL), with].concat()).unwrap();
-            wait_until("it has come", || (upstream.requests().len() == asked).then_some(()));
-            leaving.send(after).unwrap();
-            assert_eq!(rig.metrics().metric("watchgate_http_requests_in_flight", &[]), 1.0);
-            let left = Instant::now();
-            drop(leaving);
-            wait_until("the server is told", || (upstream.open() == 0).then_some(()));
-            rig.wait_for("watchgate_connections_open", &[], 0.0);
-            rig.wait_for("watchgate_http_requests_in_flight", &[], 0.0);
-            left.elapsed()
-        });
-        let quickest = times.min().unwrap();
-        assert!(quickest < Duration::from_millis(50), "noticed after {quickest:?}");
+        let through_tls = tunnel(rig.runtime(), trusting(&authority, None, &[]), rig.listen(Some(tls.clone()), false));
+        for address in [rig.address, through_tls] {
+            let quickest = (0..5).map(|_| time_to_notice(&rig, &upstream, address, with, after)).min().unwrap();
+            assert!(quickest < Duration::from_millis(50), "noticed after {quickest:?}");
+        }
     }
+}
+
+/// Asks, sends `with` at once and `after` when the server has the request, leaves, and says after how long nothing was left of it.
+fn time_to_notice(rig: &Rig, upstream: &Scripted, address: SocketAddr, with: &[u8], after: &[u8]) -> Duration {
+    let asked = upstream.requests().len();
+    let mut leaving = Connection::open(address).unwrap();
+    leaving.send(&[&post(&[], CALL), with].concat()).unwrap();
+    wait_until("it has come", || (upstream.requests().len() == asked + 1).then_some(()));
+    leaving.send(after).unwrap();
+    assert_eq!(rig.metrics().metric("watchgate_http_requests_in_flight", &[]), 1.0);
+    let left = Instant::now();
+    drop(leaving);
+    wait_until("the server is told", || (upstream.open() == 0).then_some(()));
+    rig.wait_for("watchgate_connections_open", &[], 0.0);
+    rig.wait_for("watchgate_http_requests_in_flight", &[], 0.0);
+    left.elapsed()
 }
 
 /// Says in the head that the answer is a stream without end.
