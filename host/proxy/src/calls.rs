@@ -14,7 +14,7 @@ use watchgate_mcp::{Envelope, RequestId};
 
 use crate::connect::{ConnectError, open_stream};
 use crate::fault::Fault;
-use crate::forward::{Outgoing, forward};
+use crate::forward::{Notes, Outgoing, forward};
 use crate::headers::{self, Content};
 use crate::scan::scan;
 use crate::server::{Server, Shared};
@@ -42,7 +42,7 @@ impl Calls {
         deadline: Duration,
     ) -> Result<UpstreamResponse, UpstreamCallError> {
         let awaited = request.awaited_id.as_deref().and_then(|id| RequestId::from_json(id.as_bytes()));
-        let answered = forward(&self.0, server, outgoing(server, request)?, None).await.map_err(|fault| match fault {
+        let answered = forward(&self.0, server, outgoing(server, request)?, &mut Notes::default()).await.map_err(|fault| match fault {
             Fault::ConnectTimeout | Fault::HeadTimeout => UpstreamCallError::Timeout(deadline),
             Fault::Unreachable => UpstreamCallError::Unreachable("no connection".into()),
             _ => UpstreamCallError::Unreachable("the connection broke before an answer".into()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use watchgate_hooks::PolicyCall;
-use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header};
+use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header, rpc_error};
 use watchgate_telemetry::log::LogContext;
 use watchgate_telemetry::{ErrorType, HttpMethod, InFlightGuard, TraceId};
 
@@ -105,7 +105,7 @@ impl Exchange {
                 .or_else(|| makes_request_id.then(|| TraceId::random().to_string().into())),
             tells_request_id: makes_request_id,
             line: LineFacts::default(),
-            trace: TraceNotes::begin(&shared.telemetry, &request.headers, client.is_tls),
+            trace: TraceNotes::begin(&shared.telemetry, request, client.is_tls),
             worst: Outcome::Ok,
             is_stream: false,
             is_unread: false,
@@ -194,11 +194,15 @@ impl Exchange {
         self.client.ip()
     }
 
-    /// The endpoint that answered, and how often the request was tried.
-    pub(crate) fn note_endpoint(&mut self, endpoint: &Endpoint, attempts: u32) {
+    /// The endpoint that answered.
+    pub(crate) fn note_endpoint(&mut self, endpoint: &Endpoint) {
         if self.server.endpoints.len() > 1 {
             self.endpoint = Some(endpoint.authority.clone());
         }
+    }
+
+    /// How often the request was tried.
+    pub(crate) fn note_attempts(&mut self, attempts: u32) {
         self.attempts = attempts;
     }
 
@@ -233,6 +237,7 @@ impl Exchange {
     /// A message was denied; `id` is that of the request it is or answers.
     pub(crate) fn note_denied(&mut self, id: Option<&RequestId>, error_id: &ErrorId) {
         self.note_denied_by_itself(error_id);
+        self.line.rpc_error_code = Some(rpc_error::DENIED);
         if let Some(operation) = self.take_asked(id) {
             let upstream = self.timing.upstream();
             self.capture(&operation, None);
@@ -244,6 +249,10 @@ impl Exchange {
     /// Everything the client sent was denied.
     pub(crate) fn deny_all(&mut self, error_id: &ErrorId) {
         self.note_denied_by_itself(error_id);
+        // Notifications are answered by a status alone.
+        if self.operations.iter().any(|operation| operation.is_request) {
+            self.line.rpc_error_code = Some(rpc_error::DENIED);
+        }
         self.end_all(Outcome::Denied, None);
     }
 
@@ -263,6 +272,7 @@ impl Exchange {
         self.status = fault.status().as_u16();
         self.line.error_id = Some(error_id.clone().into_inner());
         self.line.fault = Some(fault.blame());
+        self.line.rpc_error_code = Some(fault.code());
         if let Some(trace) = &mut self.trace {
             trace.failure = Some(ErrorType::Named(fault.reason()));
         }

@@ -162,6 +162,11 @@ impl Fault {
         self.row().reason
     }
 
+    /// The code of the JSON-RPC error.
+    pub(crate) fn code(self) -> i64 {
+        self.row().code
+    }
+
     /// The answer, as a JSON-RPC error for `id`.
     pub(crate) fn response(self, id: Option<&RequestId>, error_id: &ErrorId) -> Response<Body> {
         let row = self.row();

@@ -40,8 +40,6 @@ pub(crate) struct Answered {
     pub(crate) response: Response<Incoming>,
     pub(crate) carrier: Carrier,
     pub(crate) lease: Lease,
-    /// How often the request was tried.
-    pub(crate) attempts: u32,
 }
 
 /// An endpoint that is busy with an exchange, until this is dropped.
@@ -59,13 +57,16 @@ enum Failure {
     Final(Fault),
 }
 
+/// What is noted of an exchange while it is forwarded.
+#[derive(Default)]
+pub(crate) struct Notes<'a> {
+    pub(crate) trace: Option<&'a mut TraceNotes>,
+    /// How often the request was tried.
+    pub(crate) attempts: u32,
+}
+
 /// Sends the request and waits for the head of the answer.
-pub(crate) async fn forward(
-    shared: &Shared,
-    server: &Server,
-    outgoing: Outgoing,
-    mut trace: Option<&mut TraceNotes>,
-) -> Result<Answered, Fault> {
+pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing, notes: &mut Notes<'_>) -> Result<Answered, Fault> {
     let begun = tokio::time::Instant::now();
     let deadline = begun + server.config.timeouts.head;
     let Outgoing { method, target, headers, client_host, body, only } = outgoing;
@@ -80,19 +81,20 @@ pub(crate) async fn forward(
         let unsettled = Unsettled { endpoint: endpoint.clone(), admitted: Some(admitted) };
         let lease = Lease { _outstanding: endpoint.health.begin(), _in_flight: endpoint.metrics.in_flight(), endpoint };
         tries.begin();
-        if let Some(trace) = &mut trace {
+        notes.attempts = tries.count();
+        if let Some(trace) = &mut notes.trace {
             trace.begin_attempt(&lease.endpoint);
         }
         let connect_timeout = tries.connect_timeout(lease.endpoint.index);
         let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, connect_timeout, deadline };
-        let result = attempt.run(request, trace.as_deref_mut()).await;
-        if let Some(attempt) = trace.as_deref_mut().and_then(TraceNotes::attempt) {
+        let result = attempt.run(request, notes.trace.as_deref_mut()).await;
+        if let Some(attempt) = notes.trace.as_deref_mut().and_then(TraceNotes::attempt) {
             note_attempt(attempt, &result);
         }
         match result {
             Ok((response, carrier)) => {
                 note(server, unsettled, if is_trouble(response.status()) { Attempt::Failed } else { Attempt::Ok });
-                return Ok(Answered { response, carrier, lease, attempts: tries.count() });
+                return Ok(Answered { response, carrier, lease });
             }
             Err(Failure::Final(fault)) => {
                 note(server, unsettled, Attempt::Failed);

@@ -24,7 +24,7 @@ use crate::error_id::ErrorId;
 use crate::event_redaction::{join_array, log_denial};
 use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
-use crate::forward::{Outgoing, forward};
+use crate::forward::{Notes, Outgoing, forward};
 use crate::headers;
 use crate::operation::kept_text;
 use crate::read::{Gathered, gather};
@@ -285,11 +285,15 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     }
     let credentials = may_be_asked.then(|| Credentials::capture(&outgoing));
     exchange.note_forwarded();
-    let answered = match forward(shared, server, outgoing, exchange.trace.as_deref_mut()).await {
+    let mut notes = Notes { trace: exchange.trace.as_deref_mut(), attempts: 0 };
+    let answered = forward(shared, server, outgoing, &mut notes).await;
+    let attempts = notes.attempts;
+    exchange.note_attempts(attempts);
+    let answered = match answered {
         Err(fault) => return answer_fault(exchange, fault, id.as_ref()),
         Ok(answered) => answered,
     };
-    exchange.note_endpoint(&answered.lease.endpoint, answered.attempts);
+    exchange.note_endpoint(&answered.lease.endpoint);
     if answered.response.status().is_informational() {
         // Nobody asked for 101, and hyper deals with the others.
         return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::Version;
+use http::request::Parts;
 use watchgate_hooks::PolicyCall;
 use watchgate_mcp::{Direction, Envelope, MessageKind, RequestId};
 use watchgate_telemetry::{ErrorType, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceParent};
@@ -28,6 +29,8 @@ pub(crate) struct TraceNotes {
     pub(crate) is_forced: bool,
     /// Whether the client's connection is.
     pub(crate) client_is_tls: bool,
+    /// Of the client's request.
+    pub(crate) http_version: &'static str,
     pub(crate) attempts: Vec<AttemptNote>,
     pub(crate) calls: Vec<(Direction, PolicyCall)>,
     /// The id of the one request that the client sent.
@@ -54,10 +57,11 @@ pub(crate) struct AttemptNote {
 
 impl TraceNotes {
     /// From the headers of a request. `None` where nobody has a use for traces.
-    pub(crate) fn begin(telemetry: &Telemetry, headers: &HeaderMap, client_is_tls: bool) -> Option<Box<Self>> {
+    pub(crate) fn begin(telemetry: &Telemetry, request: &Parts, client_is_tls: bool) -> Option<Box<Self>> {
         if !telemetry.tracing().is_on() {
             return None;
         }
+        let headers = &request.headers;
         let values = |name: &str| headers.get_all(name).into_iter().map(|value| value.as_bytes());
         let (context, invalid) = TraceContext::read(values("traceparent"), values("tracestate"), values("baggage"));
         for reason in invalid {
@@ -73,6 +77,11 @@ impl TraceNotes {
             head_sampled: false,
             is_forced,
             client_is_tls,
+            http_version: match request.version {
+                Version::HTTP_10 => "1.0",
+                Version::HTTP_2 => "2",
+                _ => "1.1",
+            },
             attempts: Vec::new(),
             calls: Vec::new(),
             request_id: None,

@@ -183,6 +183,7 @@ impl Ended<'_> {
     fn describe(&self, root: &mut SpanRecord, notes: &TraceNotes) {
         root.set(Attribute::NetworkTransport, "tcp");
         root.set(Attribute::NetworkProtocolName, "http");
+        root.set(Attribute::NetworkProtocolVersion, notes.http_version);
         root.set(Attribute::UrlScheme, scheme(notes.client_is_tls));
         root.set(Attribute::ClientAddress, self.client.ip().to_string());
         root.set(Attribute::ClientPort, self.client.port());
@@ -198,6 +199,10 @@ impl Ended<'_> {
         }
         if let Some(name) = self.client_name {
             root.set(Attribute::ClientName, name.to_owned());
+        }
+        // The gateway's own errors have one too, whatever made the exchange fail.
+        if let Some(code) = self.rpc_error_code {
+            root.set(Attribute::RpcResponseStatusCode, code.to_string());
         }
         if let Some(error_id) = self.error_id {
             root.set(Attribute::ErrorId, error_id.to_owned());

@@ -188,7 +188,7 @@ attributes! {
     JsonrpcRequestId Text semconv::JSONRPC_REQUEST_ID,
         "The id of the JSON-RPC request, numbers written as text, redacted. On spans of requests; not of notifications.";
     RpcResponseStatusCode Text semconv::RPC_RESPONSE_STATUS_CODE,
-        "The code of the JSON-RPC error in the answer, for example `-32602`. On every span of an operation that was answered with one.";
+        "The code of the JSON-RPC error in the answer, for example `-32602`. On the SERVER span, and on the CLIENT span where the other side gave it.";
     ErrorType Text semconv::ERROR_TYPE,
         "Why the span is an error: the JSON-RPC error code, `tool_error`, an HTTP status, or the gateway's own word. Absent without an error; on SERVER spans the codes -32700, -32600, -32601, -32602 and -32002 are none.";
     GenAiOperationName Text semconv::GEN_AI_OPERATION_NAME,
@@ -206,7 +206,7 @@ attributes! {
     NetworkProtocolName Text semconv::NETWORK_PROTOCOL_NAME,
         "`http`. On SERVER and CLIENT spans.";
     NetworkProtocolVersion Text semconv::NETWORK_PROTOCOL_VERSION,
-        "`1.1` or `2`. On CLIENT spans.";
+        "`1.0`, `1.1` or `2`. On SERVER and CLIENT spans.";
     ClientAddress Text semconv::CLIENT_ADDRESS,
         "The client's IP address, by forwarding headers where the configuration trusts them. On SERVER spans.";
     ClientPort Int semconv::CLIENT_PORT,
