@@ -10,18 +10,25 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How long nobody reads before the end is looked for in another way. A body that comes in many pieces is waited for in between, and costs no descriptor.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The connection of a client, asked from outside of whoever reads it. It must not outlive the connection.
 pub(crate) struct Departure {
     socket: RawFd,
     /// Whether somebody waits for bytes, and so hears of the end.
     is_read: Arc<AtomicBool>,
-    /// Looked for from the first time on that nobody did.
+    /// Runs since nobody reads, if `is_waited`.
+    patience: Option<Pin<Box<Sleep>>>,
+    is_waited: bool,
     end: End,
 }
 
@@ -44,7 +51,7 @@ pub(crate) struct Watched<S> {
 impl Departure {
     /// Of a connection.
     pub(crate) fn of(stream: &TcpStream) -> Self {
-        Self { socket: stream.as_raw_fd(), is_read: Arc::default(), end: End::NotLookedFor }
+        Self { socket: stream.as_raw_fd(), is_read: Arc::default(), patience: None, is_waited: false, end: End::NotLookedFor }
     }
 
     /// What is to be read in place of the connection, or of what is spoken over it, from which `first` was read.
@@ -62,6 +69,7 @@ impl Departure {
             }
             // It had its chance to read a moment ago, in this very task.
             if self.is_read.load(Ordering::Relaxed) {
+                self.is_waited = false;
                 return Poll::Pending;
             }
             self.poll_end(context).map(|()| None)
@@ -71,12 +79,22 @@ impl Departure {
 
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if matches!(self.end, End::NotLookedFor) {
+            ready!(self.poll_patience(context));
             self.end = end_of(self.socket).map_or(End::Unseen, End::Awaited);
         }
         match &mut self.end {
             End::Awaited(end) => end.as_mut().poll(context),
             End::NotLookedFor | End::Unseen => Poll::Pending,
         }
+    }
+
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        if !self.is_waited {
+            self.is_waited = true;
+            patience.as_mut().reset(Instant::now() + PATIENCE);
+        }
+        patience.as_mut().poll(context)
     }
 }
 
