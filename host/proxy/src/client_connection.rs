@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -144,8 +145,8 @@ impl Connection {
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
-            let exchange = life::serve(shared.clone(), caller, request);
-            async move { Ok::<_, Infallible>(exchange.await) }
+            // No block around it: that would have room for it twice.
+            life::serve(shared.clone(), caller, request).map(Ok::<_, Infallible>)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -176,13 +177,10 @@ impl Connection {
         let active = Arc::new(AtomicUsize::new(0));
         let waiting = Arc::new(Waiting::default());
         let service = service_fn(|request| {
-            let exchange = life::serve(shared.clone(), caller, request);
             let busy = Busy::new(&active);
             let waiting = waiting.clone();
-            async move {
-                let response = exchange.await;
-                Ok::<_, Infallible>(response.map(|body| WithBusy { body, piece: waiting.piece(), _busy: busy }))
-            }
+            let with_busy = move |body| WithBusy { body, piece: waiting.piece(), _busy: busy };
+            life::serve(shared.clone(), caller, request).map(|response| Ok::<_, Infallible>(response.map(with_busy)))
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

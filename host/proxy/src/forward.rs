@@ -251,7 +251,8 @@ impl Attempting<'_> {
             }
         }
         let begun = Instant::now();
-        let connected = connect(self.shared, self.server, self.endpoint, self.connect_timeout).await;
+        // On the heap, as all that is rare and large: every exchange would be moved about with room for it.
+        let connected = Box::pin(connect(self.shared, self.server, self.endpoint, self.connect_timeout)).await;
         if let Some(attempt) = trace.and_then(TraceNotes::attempt) {
             attempt.connect = Some((begun, begun.elapsed()));
         }

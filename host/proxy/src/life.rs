@@ -1,6 +1,7 @@
 //! The life of one exchange: route, read, inspect, redact, forward, relay, finish (`docs/life-of-a-request.md`).
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -107,12 +108,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     }
     // What plugins and this room say from here on, they say of this exchange.
     let context = exchange.log_context();
-    let steps = async {
+    // Pinned where it is: it is large, and moving it would cost more than all else that the context does.
+    let steps = pin!(async {
         match request_steps(&shared, &mut exchange, Ready { parts, body, trailers, target, plan, caller }, scanned).await {
             Next::Answer(response) => finish_with(exchange, response),
             Next::Forward(ready) => exchange_with_server(&shared, &server, exchange, ready).await,
         }
-    };
+    });
     in_context(context, steps).await
 }
 
@@ -303,7 +305,7 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     let metadata = asked.metadata(server, &parts);
     match metadata {
         None => answer::relay(exchange, parts, source, credentials, is_head).await,
-        Some(place) => answer::relay_metadata(exchange, parts, source, credentials, &asked, place).await,
+        Some(place) => Box::pin(answer::relay_metadata(exchange, parts, source, credentials, &asked, place)).await,
     }
 }
 

@@ -53,7 +53,8 @@ impl Carrier {
     pub(crate) async fn send(&mut self, request: Request<WholeBody>) -> Result<Response<Incoming>, SendFailure> {
         match self {
             Self::Http1(connection) => connection.send(request).await,
-            Self::Http2(stream) => stream.send(request).await,
+            // On the heap, so that exchanges over HTTP/1.1 have no room for it.
+            Self::Http2(stream) => Box::pin(stream.send(request)).await,
         }
     }
 
