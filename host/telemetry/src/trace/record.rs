@@ -90,7 +90,12 @@ impl SpanRecord {
             started,
             duration,
             status: SpanStatus::Unset,
-            attributes: Vec::new(),
+            // About what spans of each kind come to say.
+            attributes: Vec::with_capacity(match kind {
+                SpanKind::Server => 24,
+                SpanKind::Client => 20,
+                SpanKind::Internal => 6,
+            }),
             links: Vec::new(),
             events: Vec::new(),
         }
