@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::sink::{Output, Rotation};
 
 pub use field::{AccessField, FieldKind, UnknownField};
-pub(crate) use line::{AccessRecord, Members};
+pub(crate) use line::{AccessRecord, Members, milliseconds};
 pub(crate) use slow::SlowCalls;
 
 /// Where access lines go.

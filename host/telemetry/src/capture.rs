@@ -1,5 +1,6 @@
 //! Which tool calls have their arguments and results recorded, and the line that says them.
 
+use crate::access_log::milliseconds;
 use crate::log::{LogContext, MaskedFields, within_context};
 use crate::trace::{Attribute, AttributeValue, TraceRecord};
 
@@ -70,7 +71,7 @@ pub(crate) fn say(record: &TraceRecord) {
             server = &*record.server,
             tool = text(Attribute::GenAiToolName),
             outcome = record.outcome,
-            duration_ms = record.duration.as_secs_f64() * 1e3,
+            duration_ms = milliseconds(record.duration),
             arguments,
             result,
             "tool call"

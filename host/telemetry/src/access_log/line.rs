@@ -153,6 +153,6 @@ fn tell<T>(value: Option<T>, tell: impl FnOnce(T)) {
 
 /// Milliseconds with three digits after the point.
 #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
-pub(super) fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
