@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -54,17 +54,23 @@ pub struct Running {
     folder: TempDir,
 }
 
-/// A folder with these plugins.
+/// A folder in which these plugins lie for a while already: one that was written a moment ago is looked at twice.
 pub fn folder(plugins: &[Plugin]) -> Result<TempDir> {
     let folder = TempDir::new()?;
     for plugin in plugins {
         let path = folder.path().join(&plugin.name);
-        fs::write(path.with_extension("wasm"), &plugin.component)?;
+        write_at_rest(&path.with_extension("wasm"), &plugin.component)?;
         if let Some(settings) = &plugin.settings {
-            fs::write(path.with_extension("toml"), settings)?;
+            write_at_rest(&path.with_extension("toml"), settings.as_bytes())?;
         }
     }
     Ok(folder)
+}
+
+fn write_at_rest(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes)?;
+    let a_minute_ago = SystemTime::now() - Duration::from_secs(60);
+    Ok(fs::File::options().write(true).open(path)?.set_modified(a_minute_ago)?)
 }
 
 impl Running {
