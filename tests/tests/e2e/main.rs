@@ -37,5 +37,6 @@ mod secrets_in_requests;
 mod soak;
 mod startup;
 mod streams;
+mod telemetry_in_trouble;
 mod timing;
 mod upstream_errors;
