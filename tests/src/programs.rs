@@ -12,7 +12,8 @@ pub fn find(program: &str, package: &str) -> Option<PathBuf> {
     if let Some(told) = env::var_os(variable(program)) {
         return Some(told.into());
     }
-    let candidates = [PathBuf::from(program), target_dir().join(package).join("usr/bin").join(program)];
+    let unpacked = target_dir().join(package);
+    let candidates = [PathBuf::from(program), unpacked.join("bin").join(program), unpacked.join("usr/bin").join(program)];
     let found = candidates.into_iter().find(|path| runs(path));
     if found.is_none() {
         eprintln!("{program} is not here; `cargo xtask test` fetches it");

@@ -11,7 +11,7 @@ use crate::plugins;
 use crate::workspace::{build_release, release_binary};
 
 /// What the gateway is measured against.
-const NGINX: Program = Program { package: "nginx", path: "usr/sbin/nginx", harmless: "-v" };
+const NGINX: Program = Program { package: "nginx", libraries: &[], path: "usr/sbin/nginx", harmless: "-v" };
 
 /// What is measured.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! Programs of other people, as Debian packs them: unpacked under the target folder, because installed packages would start servers of their own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +14,8 @@ use crate::workspace::{output, run};
 pub struct Program {
     /// The package's name.
     pub package: &'static str,
+    /// The packages with the libraries that it is linked with and a bare machine lacks.
+    pub libraries: &'static [&'static str],
     /// Where the package puts the program, without the first `/`.
     pub path: &'static str,
     /// An argument with which it succeeds and does nothing.
@@ -31,7 +34,8 @@ impl Program {
     /// When it is not installed and cannot be fetched, or does not run here.
     pub fn find(&self) -> Result<PathBuf> {
         let unpacked = target_dir().join(self.package);
-        let ours = unpacked.join(self.path);
+        // With libraries of its own it is started by a script of the same name.
+        let ours = unpacked.join(if self.libraries.is_empty() { self.path.to_owned() } else { format!("bin/{}", self.name()) });
         for candidate in [PathBuf::from(self.name()), Path::new("/").join(self.path), ours.clone()] {
             if self.runs(&candidate) {
                 return Ok(candidate);
@@ -48,12 +52,26 @@ impl Program {
 
     fn unpack(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
-        let download = || run(Command::new("apt-get").args(["download", "--quiet", self.package]).current_dir(folder));
-        // A fresh machine has no lists of packages yet; only root may fetch them.
-        download().or_else(|_| run(Command::new("apt-get").args(["update", "--quiet"])).and_then(|()| download()))?;
-        let mut packages = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-        let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
-        let package = packages.find(is_package).context("apt-get downloaded no package")?;
-        run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(folder))
+        for package in [self.package].iter().chain(self.libraries) {
+            let download = || run(Command::new("apt-get").args(["download", "--quiet", package]).current_dir(folder));
+            // A fresh machine has no lists of packages yet; only root may fetch them.
+            download().or_else(|_| run(Command::new("apt-get").args(["update", "--quiet"])).and_then(|()| download()))?;
+        }
+        let packages = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+        let packages: Vec<PathBuf> = packages.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect();
+        ensure!(packages.len() > self.libraries.len(), "apt-get downloaded no package");
+        for package in &packages {
+            run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(folder))?;
+        }
+        if self.libraries.is_empty() { Ok(()) } else { self.write_script(folder) }
+    }
+
+    fn write_script(&self, folder: &Path) -> Result<()> {
+        let script = folder.join("bin").join(self.name());
+        fs::create_dir_all(folder.join("bin"))?;
+        let libraries = folder.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+        let program = folder.join(self.path);
+        fs::write(&script, format!("#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n", libraries.display(), program.display()))?;
+        Ok(fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?)
     }
 }
