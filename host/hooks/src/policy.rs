@@ -59,7 +59,7 @@ pub struct Operation {
     pub content: ContentCounts,
     /// Negotiated protocol version.
     pub protocol_version: Option<Box<str>>,
-    /// First 64 KiB of the request, only while a live derivation keeps text.
+    /// First 64 KiB of the request, where texts are kept.
     pub request_text: Option<Bytes>,
     /// First 64 KiB of the response, likewise.
     pub response_text: Option<Bytes>,

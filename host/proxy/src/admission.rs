@@ -12,6 +12,7 @@ use watchgate_mcp::method::SUBSCRIPTIONS_LISTEN;
 use watchgate_telemetry::{AuthResult, GuardRefusal, GuardRefused, Limit};
 
 use crate::auth::{Verdict, challenge};
+use crate::config::AuthConfig;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, RetryAfter};
 use crate::guard::Stranger;
@@ -68,6 +69,7 @@ async fn judge(
     let (Some(auth), Some(authenticator)) = (&plan.config.auth, &plan.authenticator) else { return Ok(()) };
     // A browser asks whether it may ask without showing any key, and learns nothing but that.
     if is_preflight(parts) || is_metadata(&parts.method, routed.map_or(parts.uri.path(), |(_, target)| target.path())) {
+        keep_from_server(auth, parts);
         return Ok(());
     }
     let verdict = authenticator.check(&parts.headers).await;
@@ -86,10 +88,15 @@ async fn judge(
         }
     };
     exchange.note_client(name);
+    keep_from_server(auth, parts);
+    Ok(())
+}
+
+/// What was shown to the gate is none of the server's business.
+fn keep_from_server(auth: &AuthConfig, parts: &mut Parts) {
     if !auth.pass_authorization {
         headers::remove(&mut parts.headers, &header::AUTHORIZATION);
     }
-    Ok(())
 }
 
 /// What a server says of itself to everybody (RFC 8615), so that clients learn where to get a token. `path` is what it would be asked for; one that

@@ -75,7 +75,7 @@ pub(crate) async fn relay(
         }
         _ if is_wanted => redact_whole(exchange, parts, upstream, credentials.as_ref()).await,
         content => {
-            let keeps_text = exchange.shared.keeps_text();
+            let keeps_text = exchange.keeps_text();
             let is_read = content == Content::Json && is_readable && !matches!(reading, Reading::Blind);
             let tap = is_read.then(|| JsonTap::new(keeps_text).decoding(codings));
             Response::from_parts(parts, Body::Relay(Box::new(RelayBody::new(upstream, exchange, tap))))
@@ -207,7 +207,7 @@ async fn redact_document(
     let mut calls = Vec::new();
     let redacted = subject.redact(&hooks, &mut calls).await;
     exchange.note_plugins(begun.elapsed(), Direction::ServerToClient, calls);
-    let keeps_text = exchange.shared.keeps_text();
+    let keeps_text = exchange.keeps_text();
     let (body, envelopes) = match redacted {
         Redacted::Same => (body, scanned.envelopes),
         Redacted::Changed(changed, _) => {

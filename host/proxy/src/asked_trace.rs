@@ -24,6 +24,7 @@ pub(crate) struct AskedTrace {
     head_sampled: bool,
     is_forced: bool,
     session: Option<[u8; 8]>,
+    started_at: SystemTime,
 }
 
 impl AskedTrace {
@@ -56,7 +57,7 @@ impl AskedTrace {
             }
             None => (own.0, Some((own.1, false)), None, asking.head_sampled),
         };
-        Some(Box::new(Self { trace_id, parent, link, head_sampled, is_forced: asking.is_forced, session }))
+        Some(Box::new(Self { trace_id, parent, link, head_sampled, is_forced: asking.is_forced, session, started_at: SystemTime::now() }))
     }
 
     /// The record of the request once it ended so, where somebody has a use for it. A client asks a person before it answers: none is slow.
@@ -66,12 +67,11 @@ impl AskedTrace {
         if !telemetry.tracing().keeps(TraceInterest { head_sampled, forced: is_forced, error: is_error, slow: false }) {
             return None;
         }
-        let started = SystemTime::now().checked_sub(ended.duration).unwrap_or(SystemTime::UNIX_EPOCH);
+        let started = self.started_at;
         let span = |kind| {
             let mut span =
                 SpanRecord::operation(SpanId::random(), kind, operation.known_method(), OperationTarget::None, started, ended.duration);
             span.set(Attribute::Initiator, "server");
-            span.set(Attribute::Outcome, ended.outcome.as_str());
             if let Some(version) = ended.protocol_version {
                 span.set(Attribute::McpProtocolVersion, version);
             }
@@ -85,6 +85,7 @@ impl AskedTrace {
         };
         let mut root = span(SpanKind::Server);
         root.set(Attribute::Server, server.name.to_string());
+        root.set(Attribute::Outcome, ended.outcome.as_str());
         root.links.extend(self.link);
         let client = span(SpanKind::Client).within(root.span_id);
         let root = match self.parent {

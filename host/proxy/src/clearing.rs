@@ -2,13 +2,15 @@
 //! waited for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
-use watchgate_hooks::{ClearedRecord, HookSet, LiveHooks, UnclearedRecord, clear};
+use watchgate_hooks::{ClearedRecord, HookSet, LiveHooks, Surface, UnclearedRecord, clear};
 use watchgate_mcp::Direction;
 use watchgate_telemetry::{Telemetry, TelemetryDropped, TraceFinished};
 
 use crate::content::Unreadable;
+use crate::exchange::Exchange;
 use crate::trace_record::{Uncleared, field, put_texts};
 
 /// Records that may wait.
@@ -17,23 +19,55 @@ const QUEUE: usize = 1024;
 /// By which lost texts are counted.
 const SIGNAL: &str = "trace_fields";
 
+/// Bytes of captured messages that may wait; records beyond go without them.
+const CAPTURED: usize = 16 << 20;
+
 /// The way of records to telemetry.
 pub(crate) struct Clearing {
     waiting: mpsc::Sender<Uncleared>,
+    /// Bytes of captured messages that wait.
+    captured: Arc<AtomicUsize>,
+}
+
+/// Room for captured messages, until this is dropped.
+pub(crate) struct Room {
+    captured: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.captured.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Clearing {
     /// A queue, and what must be run for it to move.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Uncleared>) {
         let (waiting, records) = mpsc::channel(QUEUE);
-        (Self { waiting }, records)
+        (Self { waiting, captured: Arc::default() }, records)
     }
 
     /// Hands a record over.
-    pub(crate) fn offer(&self, telemetry: &Telemetry, record: Uncleared) {
+    pub(crate) fn offer(&self, telemetry: &Telemetry, mut record: Uncleared) {
+        if let Some(captured) = record.captured.take() {
+            match self.room_for(captured.bytes()) {
+                Some(room) => record.captured = Some(captured.within(room)),
+                None => telemetry.emit(TelemetryDropped { signal: SIGNAL, reason: "queue_full" }),
+            }
+        }
         if self.waiting.try_send(record).is_err() {
             telemetry.emit(TelemetryDropped { signal: "traces", reason: "queue_full" });
         }
+    }
+}
+
+impl Clearing {
+    fn room_for(&self, bytes: usize) -> Option<Room> {
+        let room = Room { captured: self.captured.clone(), bytes };
+        let before = self.captured.fetch_add(bytes, Ordering::Relaxed);
+        // Dropped, it gives back what it took.
+        (before + bytes <= CAPTURED).then_some(room)
     }
 }
 
@@ -63,6 +97,24 @@ pub(crate) async fn run(mut records: mpsc::Receiver<Uncleared>, hooks: Arc<LiveH
         put_texts(&mut record, cleared(&live, texts, &telemetry).await);
         telemetry.emit(TraceFinished(record));
     }
+}
+
+/// Shows the client's `X-Request-ID` to the policies before any line or span has it.
+pub(crate) async fn clear_request_id(exchange: &mut Exchange) {
+    let Some(id) = exchange.unseen_request_id() else { return };
+    let live = exchange.shared.hooks.load_full();
+    if !live.redaction.wants(Surface::Telemetry, Direction::ClientToServer, None, None) {
+        return;
+    }
+    let record = UnclearedRecord {
+        server: exchange.server.name.clone(),
+        direction: Direction::ClientToServer,
+        method: None,
+        name: None,
+        fields: vec![(field::REQUEST_ID, id)],
+    };
+    let cleared = cleared(&live, record, &exchange.shared.telemetry).await;
+    exchange.set_request_id(cleared.into_iter().next().map(|(_, id)| id.into()));
 }
 
 /// What the policies let pass. What they do not is lost; what is left of the record has no text of messages in it.

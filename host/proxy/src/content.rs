@@ -6,19 +6,22 @@ use bytes::Bytes;
 use serde_json::Value;
 use watchgate_telemetry::log::MaskedFields;
 
+use crate::clearing::Room;
 use crate::operation::TEXT_CAP;
 
 /// Behind a text that is not all there.
 const ELLIPSIS: char = '…';
-/// Left out at the end of a text that had been cut before a policy saw it: what begins there may be a secret that nobody could recognise.
-const UNCERTAIN: usize = 1024;
+/// JSON in a string of JSON is masked to this depth.
+const MOST_NESTED: u32 = 4;
 
 /// The messages of a call as they passed on the wire, after redaction there; each cut at [`TEXT_CAP`].
 pub(crate) struct Captured {
     /// Of the client.
-    pub(crate) request: Option<Bytes>,
+    request: Option<Bytes>,
     /// Of the server, when there was an answer.
-    pub(crate) answer: Option<Bytes>,
+    answer: Option<Bytes>,
+    /// Their room among those that wait.
+    _room: Option<Room>,
 }
 
 /// A text to be shown to the policies.
@@ -34,6 +37,21 @@ pub(crate) struct Content {
 pub(crate) struct Unreadable;
 
 impl Captured {
+    /// What was said in a call.
+    pub(crate) fn new(request: Option<Bytes>, answer: Option<Bytes>) -> Self {
+        Self { request, answer, _room: None }
+    }
+
+    /// What they hold.
+    pub(crate) fn bytes(&self) -> usize {
+        [&self.request, &self.answer].into_iter().flatten().map(Bytes::len).sum()
+    }
+
+    /// The same, with room to wait in.
+    pub(crate) fn within(self, room: Room) -> Self {
+        Self { _room: Some(room), ..self }
+    }
+
     /// The arguments of the call, if it has any.
     pub(crate) fn arguments(&self, masked: &MaskedFields) -> Result<Option<Content>, Unreadable> {
         let Some(text) = &self.request else { return Ok(None) };
@@ -51,18 +69,19 @@ impl Captured {
 }
 
 impl Content {
-    /// What the policies are shown: with escapes read, so that none of them hides anything.
+    /// What the policies are shown. Escapes are read and only those written again that JSON demands, so that a letter cannot hide behind one; what
+    /// stands in quotes within it is JSON in a string to them.
     pub(crate) fn text(&self) -> String {
         self.text.clone()
     }
 
     /// What they left of it, cut.
     pub(crate) fn finished(&self, mut cleared: String, most: usize) -> String {
-        let whole = cleared.len();
-        let certain = if self.is_cut { whole.saturating_sub(UNCERTAIN) } else { whole };
-        let end = cleared.floor_char_boundary(certain.min(most));
-        if end < whole {
-            cleared.truncate(end);
+        let is_longer = cleared.len() > most;
+        if is_longer {
+            cleared.truncate(cleared.floor_char_boundary(most));
+        }
+        if is_longer || self.is_cut {
             cleared.push(ELLIPSIS);
         }
         cleared
@@ -74,23 +93,32 @@ fn content(text: &[u8], masked: &MaskedFields, take: impl Fn(&mut Value) -> Opti
     let read = if is_cut { cut::read(text) } else { serde_json::from_slice(text).ok() };
     let mut message = read.ok_or(Unreadable)?;
     let Some(mut value) = take(&mut message) else { return Ok(None) };
-    mask(&mut value, masked);
+    mask(&mut value, masked, MOST_NESTED);
     Ok(Some(Content { text: value.to_string(), is_cut }))
 }
 
-/// Masks what stands under telling names, at any depth. The depth is that of a text that was read, which is bounded.
-fn mask(value: &mut Value, masked: &MaskedFields) {
+/// Masks what stands under telling names, at any depth, and in JSON within strings: structured results are said a second time as text. The depth is
+/// that of a text that was read, which is bounded.
+fn mask(value: &mut Value, masked: &MaskedFields, nested: u32) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
                 if masked.masks(name) {
                     *value = Value::from(MaskedFields::MASK);
                 } else {
-                    mask(value, masked);
+                    mask(value, masked, nested);
                 }
             }
         }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| mask(element, masked)),
+        Value::Array(elements) => elements.iter_mut().for_each(|element| mask(element, masked, nested)),
+        Value::String(text) if nested > 0 && text.trim_start().starts_with(['{', '[']) => {
+            let Ok(mut inner) = serde_json::from_str::<Value>(text) else { return };
+            let before = inner.clone();
+            mask(&mut inner, masked, nested - 1);
+            if inner != before {
+                *text = inner.to_string();
+            }
+        }
         _ => {}
     }
 }
@@ -100,7 +128,7 @@ mod tests {
     use super::*;
 
     fn arguments(message: &str) -> Result<Option<String>, Unreadable> {
-        let captured = Captured { request: Some(Bytes::copy_from_slice(message.as_bytes())), answer: None };
+        let captured = Captured { request: Some(Bytes::copy_from_slice(message.as_bytes())), answer: None, _room: None };
         let content = captured.arguments(&MaskedFields::with(["iban"]))?;
         Ok(content.map(|content| content.text()))
     }
@@ -117,6 +145,12 @@ mod tests {
         // Escapes hide nothing from the policies.
         check(r#"{"t":"\u0073k-1\/2"}"#, r#"{"t":"sk-1/2"}"#);
         check("7", "7");
+        // As servers repeat structured results.
+        check(
+            r#"{"text":" {\"a\": [1, {\"accessToken\": \"x\"}]}","json":"{\"a\": 1}"}"#,
+            r#"{"json":"{\"a\": 1}","text":"{\"a\":[1,{\"accessToken\":\"***\"}]}"}"#,
+        );
+        check(r#"{"text":"{not JSON: password}"}"#, r#"{"text":"{not JSON: password}"}"#);
     }
 
     #[test]
@@ -125,14 +159,14 @@ mod tests {
         assert_eq!(arguments(&"[".repeat(4000)), Err(Unreadable));
         assert_eq!(arguments("{}"), Ok(None));
         assert_eq!(arguments(r#"{"params":[1]}"#), Ok(None));
-        let nothing = Captured { request: None, answer: None };
+        let nothing = Captured { request: None, answer: None, _room: None };
         assert_eq!((nothing.arguments(&MaskedFields::default()), nothing.result(&MaskedFields::default())), (Ok(None), Ok(None)));
     }
 
     #[test]
     fn results_and_errors_are_told_apart() {
         let check = |answer: &str, expected: &str| {
-            let captured = Captured { request: None, answer: Some(Bytes::copy_from_slice(answer.as_bytes())) };
+            let captured = Captured { request: None, answer: Some(Bytes::copy_from_slice(answer.as_bytes())), _room: None };
             let content = captured.result(&MaskedFields::default()).unwrap().unwrap();
             assert_eq!(content.text(), expected);
         };
@@ -149,8 +183,7 @@ mod tests {
         check(false, "abc", 3, "abc");
         check(false, "abc", 2, "ab…");
         check(false, "aé", 2, "a…");
-        check(true, "abc", 3, "…");
-        check(true, &"a".repeat(UNCERTAIN + 2), 9000, "aa…");
+        check(true, "abc", 3, "abc…");
     }
 
     #[test]
@@ -158,5 +191,9 @@ mod tests {
         let long = "x".repeat(TEXT_CAP);
         let message = format!(r#"{{"params":{{"arguments":{{"a":1,"password":"{long}"}}}}}}"#);
         assert_eq!(arguments(&message[..TEXT_CAP]), Ok(Some(r#"{"a":1,"password":"***"}"#.to_owned())));
+        // The beginning of a secret that no policy could recognise, whose member sorts before others.
+        let message = format!(r#"{{"params":{{"arguments":{{"z":"{}","auth":"AKIAIOSFODNN7EXAMPLE"}}}}}}"#, &long[..TEXT_CAP - 50]);
+        assert_eq!(message[..TEXT_CAP].matches("AKIA").count(), 1);
+        assert!(!arguments(&message[..TEXT_CAP]).unwrap().unwrap().contains("AKIA"));
     }
 }

@@ -53,7 +53,7 @@ impl EventBody {
     /// Begins relaying; the head has been sent on. `codings` are those that the body passes in.
     pub(crate) fn new(upstream: Source, exchange: Box<Exchange>, credentials: Option<Credentials>, codings: &[Coding]) -> Self {
         let patience = Patience::new(exchange.server.config.timeouts.stream_idle);
-        let keeps_text = exchange.shared.keeps_text();
+        let keeps_text = exchange.keeps_text();
         let summons = summons(exchange.shared.clone()).boxed();
         Self {
             upstream,
@@ -130,7 +130,7 @@ impl EventBody {
 
     /// What the events already here give. `Ready(None)`: more bytes are needed.
     fn poll_events(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        let keeps_text = self.exchange.shared.keeps_text();
+        let keeps_text = self.exchange.keeps_text();
         if let Some(judging) = &mut self.judging {
             let bytes = std::task::ready!(judging.poll(context, &mut self.exchange, self.credentials.as_ref(), keeps_text));
             self.judging = None;
@@ -171,7 +171,7 @@ impl EventBody {
     /// Takes bytes of the server: returns those that pass at once, and keeps the rest for `poll_events`.
     fn take_chunk(&mut self, mut chunk: Bytes) -> Bytes {
         let has_policies = self.has_policies();
-        let keeps_text = self.exchange.shared.keeps_text();
+        let keeps_text = self.exchange.keeps_text();
         match &mut self.mode {
             Mode::Whole(assembler) => {
                 if !has_policies && assembler.is_empty() {

@@ -145,6 +145,11 @@ impl Exchange {
         }
     }
 
+    /// Whether the texts of answers are of use to anybody: to a derivation, or because the call's own was kept.
+    pub(crate) fn keeps_text(&self) -> bool {
+        self.shared.hooks.keeps_text() || self.operations.iter().any(|operation| operation.text.is_some())
+    }
+
     /// The answer passes, but what it says is not known.
     pub(crate) fn note_unread(&mut self) {
         self.is_unread = true;
@@ -160,6 +165,18 @@ impl Exchange {
         let trace = self.trace.as_ref()?;
         let request_id = self.request_id.as_deref().map(Into::into);
         Some(LogContext { trace_id: Some(trace.trace_id), span_id: Some(trace.span_id), request_id })
+    }
+
+    /// The id that the client gave, where policies are to see it before it is recorded: everywhere but as digits and dashes it may be anything.
+    pub(crate) fn unseen_request_id(&self) -> Option<String> {
+        let id = self.request_id.as_deref()?;
+        let is_plain = id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        (!is_plain).then(|| id.to_owned())
+    }
+
+    /// What the policies have left of it.
+    pub(crate) fn set_request_id(&mut self, id: Option<Box<str>>) {
+        self.request_id = id;
     }
 
     /// What the server is told to call the exchange, where it is named.

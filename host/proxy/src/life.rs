@@ -18,6 +18,7 @@ use crate::admission::{admit, within_limits};
 use crate::answer;
 use crate::answer_head::{self, Asked};
 use crate::body::Body;
+use crate::clearing::clear_request_id;
 use crate::client_address::client_ip;
 use crate::client_connection::Caller;
 use crate::config::Propagation;
@@ -57,6 +58,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let client = client_ip(&plan.config.clients, caller.address.ip(), &parts.headers);
     let client = Caller { address: SocketAddr::new(client, caller.address.port()), ..caller };
     let mut exchange = Exchange::begin(&shared, &server, &parts, client, plan.config.propagation.request_ids);
+    clear_request_id(&mut exchange).await;
     if let Err(turned_away) = admit(&shared, &plan, &mut exchange, &mut parts, &mut incoming, routed.as_ref()).await {
         let mut response = fault_response(&mut exchange, turned_away.fault, None);
         if let Some(challenge) = turned_away.challenge {
@@ -135,7 +137,7 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
         return Next::Answer(fault_response(exchange, Fault::PluginMissing, id.as_ref()));
     }
     if !hooks.redaction.wants(Surface::Wire, Direction::ClientToServer, None, None) {
-        let text = shared.keeps_text().then(|| kept_text(&ready.body));
+        let text = shared.keeps_text_of(&scanned).then(|| kept_text(&ready.body));
         note_client_messages(exchange, scanned, text);
         return Next::Forward(ready);
     }
@@ -180,7 +182,7 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
     };
     match redacted {
         Redacted::Same => {
-            let text = shared.keeps_text().then(|| kept_text(&ready.body));
+            let text = shared.keeps_text_of(&scanned).then(|| kept_text(&ready.body));
             note_client_messages(exchange, scanned, text);
             Next::Forward(ready)
         }
@@ -189,8 +191,9 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
                 note_client_requests(exchange, scanned);
                 return Next::Answer(fault_response(exchange, Fault::DeniedRequest, None));
             }
-            let text = shared.keeps_text().then(|| kept_text(&body));
-            note_client_messages(exchange, scan(&body), text);
+            let rescanned = scan(&body);
+            let text = shared.keeps_text_of(&rescanned).then(|| kept_text(&body));
+            note_client_messages(exchange, rescanned, text);
             ready.body = body;
             Next::Forward(ready)
         }

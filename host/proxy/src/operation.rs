@@ -10,7 +10,7 @@ use watchgate_telemetry::{ErrorType, NameKind, OperationFinished};
 use crate::asked_trace::{AskedTrace, Ended};
 use crate::server::{Server, Shared};
 
-/// A text kept for derivation plugins is cut at this many bytes.
+/// A text kept for derivation plugins, or to be recorded, is cut at this many bytes.
 pub(crate) const TEXT_CAP: usize = 64 << 10;
 
 /// A request that waits for its answer, or a notification about to be counted.
@@ -40,7 +40,7 @@ pub(crate) struct Ending<'a> {
     pub(crate) outcome: Outcome,
     /// The answer, when there was one.
     pub(crate) answer: Option<&'a Envelope>,
-    /// Its text, when a derivation keeps text.
+    /// Its text, when it is kept.
     pub(crate) text: Option<Bytes>,
     /// The HTTP status or the gateway's own reason, when that is what failed.
     pub(crate) failure: Option<ErrorType>,
@@ -188,7 +188,7 @@ fn error_type(ending: &Ending<'_>) -> Option<ErrorType> {
     }
 }
 
-/// The text of a message for derivation plugins, cut. A copy: a slice would keep a whole body alive for as long as the operation queues.
+/// The text of a message, cut. A copy: a slice would keep a whole body alive for as long as the operation queues.
 pub(crate) fn kept_text(body: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&body[..body.len().min(TEXT_CAP)])
 }

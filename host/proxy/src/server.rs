@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 use watchgate_hooks::LiveHooks;
-use watchgate_mcp::Outcome;
+use watchgate_mcp::{Outcome, method};
 use watchgate_telemetry::{ServerMetrics, Telemetry};
 
 use crate::ProxyError;
@@ -27,6 +27,7 @@ use crate::operation::{Ending, OpenOperation};
 use crate::pending::{PendingOperations, SessionKey};
 use crate::rate::RateLimiter;
 use crate::retry_budget::RetryBudget;
+use crate::scan::Scanned;
 use crate::server_config::{EndpointConfig, Mount, ServerConfig};
 use crate::sessions::{Opening, Sessions};
 use crate::slots::{ClientStreams, Concurrency};
@@ -128,9 +129,10 @@ impl Shared {
         })
     }
 
-    /// Whether the texts of messages are of use to anybody.
-    pub(crate) fn keeps_text(&self) -> bool {
-        self.telemetry.capture().is_on() || self.hooks.keeps_text()
+    /// Whether the text of a request is of use to anybody: to a derivation, or because it may be recorded.
+    pub(crate) fn keeps_text_of(&self, scanned: &Scanned) -> bool {
+        let is_tool_call = || matches!(scanned.envelopes.as_slice(), [only] if only.method_str() == Some(method::TOOLS_CALL));
+        self.hooks.keeps_text() || (self.telemetry.capture().is_on() && is_tool_call())
     }
 
     /// The plan for a new configuration: everything that can fail, and nothing that traffic sees.

@@ -52,6 +52,7 @@ pub(crate) mod field {
     pub(crate) const NAME: &str = "name";
     pub(crate) const JSONRPC_ID: &str = "jsonrpc_id";
     pub(crate) const REQUEST_ID: &str = "request_id";
+    pub(crate) const TRACESTATE: &str = "tracestate";
     pub(crate) const ARGUMENTS: &str = "arguments";
     pub(crate) const RESULT: &str = "result";
 }
@@ -135,7 +136,7 @@ impl Ended<'_> {
             duration,
             request_id: None,
             error_id: self.error_id.map(Into::into),
-            tracestate: notes.context.tracestate,
+            tracestate: None,
             is_slow,
             is_error,
             is_forced: notes.is_forced,
@@ -228,6 +229,9 @@ impl Ended<'_> {
         if let Some(request_id) = self.request_id {
             fields.push((field::REQUEST_ID, request_id.to_owned()));
         }
+        if let Some(tracestate) = &notes.context.tracestate {
+            fields.push((field::TRACESTATE, tracestate.to_string()));
+        }
         UnclearedRecord {
             server: self.server.name.clone(),
             direction: Direction::ClientToServer,
@@ -280,6 +284,7 @@ pub(crate) fn put_texts(record: &mut TraceRecord, texts: Vec<(&'static str, Stri
                     root.set(attribute, text);
                 }
             }
+            field::TRACESTATE => record.tracestate = Some(text.into()),
             field::JSONRPC_ID => {
                 for span in record.spans.iter_mut().filter(|span| span.kind != SpanKind::Internal) {
                     span.set(Attribute::JsonrpcRequestId, text.clone());

@@ -73,7 +73,8 @@ impl<'a> Tries<'a> {
         }
         let now = Instant::now();
         let wait = self.next_wait(now)?;
-        if !self.server.retries.try_retry(now, self.tried.len() as u32) {
+        // What waits puts no load on a server that is not there, and reaches it once when it is back: only what goes elsewhere at once is charged.
+        if wait.is_zero() && !self.server.retries.try_retry(now, self.tried.len() as u32) {
             self.server.metrics.retried(Retry::OverBudget);
             return None;
         }

@@ -68,7 +68,7 @@ impl MetricDerivation for Derivation {
 
     fn observe(&self, mut operation: Operation) -> BoxFuture<'_, Result<(), HookFailure>> {
         if !self.0.keeps_text() {
-            // Kept because another derivation wants it.
+            // Kept for somebody else.
             (operation.request_text, operation.response_text) = (None, None);
         }
         Box::pin(self.0.derive(Ask::Observe, Loan::Operation(Box::new(operation))))

@@ -121,7 +121,14 @@ impl Guarded {
     #[track_caller]
     pub fn answered(&mut self, what: &str, status: u16, content_type: &str, pieces: &[&[u8]]) -> Seen {
         self.answer_with(status, content_type, pieces);
-        let seen = self.send(&[], tool_call(1, "t").to_string().as_bytes());
+        // In headers that telemetry has a use for, too.
+        let tracestate = format!("v={KEY}");
+        let headers = [
+            ("X-Request-ID", KEY),
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            ("tracestate", tracestate.as_str()),
+        ];
+        let seen = self.send(&headers, tool_call(1, "t").to_string().as_bytes());
         if let Some(piece) = leaked(&seen.bytes, KEY) {
             panic!("{what}: the client read {piece:?} in {}", seen.body);
         }

@@ -1,6 +1,6 @@
-//! The standard variables `OTEL_*` of the environment, put on top of `[traces]`, `[metrics.otlp]` and `[logs.otlp]`. As the standard has it, an empty variable counts as none, and
-//! an unknown word or number is said and passed over: it may be meant for other programs. Where to send and as whom is another matter: what
-//! cannot be so is a mistake.
+//! The standard variables `OTEL_*` of the environment, put on top of `[traces]`, `[metrics.otlp]` and `[logs.otlp]`. As the standard has it, an empty
+//! variable counts as none, and an unknown word or number is said and passed over: it may be meant for other programs. Where to send and as whom is
+//! another matter: what cannot be so is a mistake.
 
 mod signal;
 mod values;
@@ -94,13 +94,16 @@ impl<'a> OtelVariables<'a> {
             (None, Some(exporter @ (Exporter::OtlpGrpc | Exporter::OtlpHttp))) => exporter,
             (None, _) => Exporter::OtlpHttp,
         };
-        let chosen = self.parsed("OTEL_TRACES_EXPORTER", |word| match word {
-            "otlp" => Ok(otlp),
-            "zipkin" => Ok(Exporter::Zipkin),
-            "console" => Ok(Exporter::Console),
-            "none" => Ok(Exporter::None),
-            _ => Err("is none of otlp, zipkin, console, none"),
-        });
+        let named = |word: &str| match word {
+            "otlp" => Some(otlp),
+            "zipkin" => Some(Exporter::Zipkin),
+            "console" => Some(Exporter::Console),
+            "none" => Some(Exporter::None),
+            _ => None,
+        };
+        // Of a list the first that the gateway has.
+        let first = |words: &str| words.split(',').map(str::trim).find_map(named).ok_or("is none of otlp, zipkin, console, none");
+        let chosen = self.parsed(TRACES.exporter, first);
         traces.exporter = match (chosen, said) {
             (Some(chosen), _) => Some(chosen),
             (None, Some(Exporter::OtlpGrpc | Exporter::OtlpHttp)) => Some(otlp),

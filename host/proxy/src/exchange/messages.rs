@@ -125,12 +125,14 @@ impl Exchange {
     /// Notes what was said in a call that ends, where that may be recorded.
     pub(super) fn capture(&mut self, operation: &OpenOperation, answer: Option<&Bytes>) {
         let is_tool_call = operation.direction == Direction::ClientToServer && operation.name_kind() == Some(NameKind::Tool);
+        // One that was remembered from an earlier exchange has no text any more, and is none of this exchange's.
         if let Some(trace) = &mut self.trace
             && is_tool_call
+            && operation.text.is_some()
             && self.line.operations() == 1
             && self.shared.telemetry.capture().is_on()
         {
-            trace.captured = Some(Captured { request: operation.text.clone(), answer: answer.cloned() });
+            trace.captured = Some(Captured::new(operation.text.clone(), answer.cloned()));
         }
     }
 

@@ -23,12 +23,17 @@ impl MaskedFields {
     }
 
     /// Whether the value under `name` is masked: when it is one of the names, or ends in one after a `_`, `-` or `.`, in
-    /// whatever case; `api_key` and `X-Auth-Token` are, `keyboard` and `tokens_used` are not.
+    /// whatever case, or with a capital after a small letter or digit; `api_key`, `X-Auth-Token` and `clientSecret` are, `keyboard` and
+    /// `tokens_used` are not.
     pub fn masks(&self, name: &str) -> bool {
         self.names.iter().any(|masked| {
             let Some(split) = name.len().checked_sub(masked.len()) else { return false };
             let (before, end) = name.as_bytes().split_at(split);
-            end.eq_ignore_ascii_case(masked.as_bytes()) && before.last().is_none_or(|byte| matches!(byte, b'_' | b'-' | b'.'))
+            let begins_a_word = || match before.last() {
+                None | Some(b'_' | b'-' | b'.') => true,
+                Some(last) => (last.is_ascii_lowercase() || last.is_ascii_digit()) && end.first().is_some_and(u8::is_ascii_uppercase),
+            };
+            end.eq_ignore_ascii_case(masked.as_bytes()) && begins_a_word()
         })
     }
 }
@@ -47,10 +52,24 @@ mod tests {
     fn a_name_is_masked_whole_or_by_its_end() {
         let masked = MaskedFields::with(["IBAN", "ü", ""]);
         let check = |name: &str, expected: bool| assert_eq!(masked.masks(name), expected, "{name}");
-        for name in ["password", "Token", "api_key", "X-Auth-Token", "db.password", "iban", "customer_iban", "ü", "a_ü"] {
+        for name in [
+            "password",
+            "Token",
+            "api_key",
+            "X-Auth-Token",
+            "db.password",
+            "iban",
+            "customer_iban",
+            "ü",
+            "a_ü",
+            "clientSecret",
+            "accessToken",
+            "apiKey",
+            "oauth2Token",
+        ] {
             check(name, true);
         }
-        for name in ["", "keyboard", "monkey", "tokens_used", "token_count", "ib", "xü", "é"] {
+        for name in ["", "keyboard", "monkey", "tokens_used", "token_count", "ib", "xü", "é", "XTOKEN", "tokenUsed"] {
             check(name, false);
         }
     }

@@ -49,6 +49,7 @@ fn where_traces_go() {
     check("", &[(CHOSEN, "zipkin"), (ALL, "http://c")], Exporter::Zipkin, "http://localhost:9411");
     check("", &[(CHOSEN, "zipkin"), ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "http://z/api")], Exporter::Zipkin, "http://z/api");
     check("", &[(CHOSEN, "console")], Exporter::Console, "");
+    check("", &[(CHOSEN, "jaeger, otlp,console")], Exporter::OtlpHttp, "http://localhost:4318");
     check("", &[(CHOSEN, "otlp"), ("OTEL_SDK_DISABLED", "TRUE")], Exporter::None, "");
     let grpc = "exporter = \"otlp-grpc\"\nendpoint = \"http://f:1\"";
     check(grpc, &[], Exporter::OtlpGrpc, "http://f:1");
