@@ -38,9 +38,9 @@ impl ConnectError {
 }
 
 /// A fresh connection, counted.
-pub(crate) async fn connect(shared: &Shared, server: &Server, endpoint: &Endpoint, deadline: Duration) -> Result<Carrier, ConnectError> {
+pub(crate) async fn connect(shared: &Shared, server: &Server, endpoint: &Endpoint, patience: Duration) -> Result<Carrier, ConnectError> {
     let begun = Instant::now();
-    let result = open(server, endpoint, deadline).await;
+    let result = open(server, endpoint, patience).await;
     shared.telemetry.emit(UpstreamConnected { server: &server.metrics, duration: begun.elapsed(), ok: result.is_ok() });
     if let Err(error) = &result {
         tracing::debug!(server = %server.name, endpoint = endpoint.config.authority, %error, "no connection to the server");
@@ -48,8 +48,8 @@ pub(crate) async fn connect(shared: &Shared, server: &Server, endpoint: &Endpoin
     result
 }
 
-async fn open(server: &Server, endpoint: &Endpoint, deadline: Duration) -> Result<Carrier, ConnectError> {
-    let stream = open_stream(endpoint, deadline).await?;
+async fn open(server: &Server, endpoint: &Endpoint, patience: Duration) -> Result<Carrier, ConnectError> {
+    let stream = open_stream(endpoint, patience).await?;
     if server.config.http2 && (stream.is_http2() || !stream.is_tls()) {
         return endpoint.http2.open(stream).await.map(Carrier::Http2).map_err(ConnectError::Handshake);
     }
@@ -57,7 +57,7 @@ async fn open(server: &Server, endpoint: &Endpoint, deadline: Duration) -> Resul
 }
 
 /// Opens the connection below HTTP.
-pub(crate) async fn open_stream(endpoint: &Endpoint, deadline: Duration) -> Result<UpstreamStream, ConnectError> {
+pub(crate) async fn open_stream(endpoint: &Endpoint, patience: Duration) -> Result<UpstreamStream, ConnectError> {
     let connecting = async {
         let stream = connect_tcp(&endpoint.config.host, endpoint.config.port).await?;
         match &endpoint.tls {
@@ -68,7 +68,7 @@ pub(crate) async fn open_stream(endpoint: &Endpoint, deadline: Duration) -> Resu
             }
         }
     };
-    tokio::time::timeout(deadline, connecting).await.map_err(|_| ConnectError::Timeout(deadline))?.map_err(ConnectError::Failed)
+    tokio::time::timeout(patience, connecting).await.map_err(|_| ConnectError::Timeout(patience))?.map_err(ConnectError::Failed)
 }
 
 async fn connect_tcp(host: &str, port: u16) -> std::io::Result<TcpStream> {

@@ -1,5 +1,6 @@
 //! A gateway with `redact-secrets` in front of a scripted upstream, and the search for a secret in everything it lets out.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
@@ -61,8 +62,10 @@ fn talkative(collector: &Scripted) -> GatewayOptions {
 fn recent_traces(gateway: &Gateway) -> Vec<u8> {
     let list = gateway.admin_get("/api/traces?limit=1000");
     let mut all = list.body.clone();
-    for trace in list.json().unwrap()["traces"].as_array().unwrap() {
-        let id = trace["trace_id"].as_str().unwrap();
+    let list = list.json().unwrap();
+    // Many exchanges may be part of one trace.
+    let ids: BTreeSet<&str> = list["traces"].as_array().unwrap().iter().map(|trace| trace["trace_id"].as_str().unwrap()).collect();
+    for id in ids {
         all.extend(gateway.admin_get(&format!("/api/traces/{id}")).body);
     }
     all

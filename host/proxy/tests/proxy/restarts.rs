@@ -90,6 +90,17 @@ fn a_server_that_restarts_costs_no_call() {
 }
 
 #[test]
+fn with_the_defaults_many_calls_at_once_wait_for_a_restart() {
+    let mut upstream = leaving();
+    let mut server = retrying(&[upstream.address()], RetryConfig::default());
+    server.breaker = BreakerConfig::default();
+    let rig = before(server);
+    for reply in calls_over_a_restart(&rig, &mut upstream, 20, &[]) {
+        assert_eq!((reply.status(), reply.text().as_str()), (200, RESULT));
+    }
+}
+
+#[test]
 fn a_session_waits_for_its_own_endpoint() {
     let mut upstreams = [leaving(), leaving()];
     let rig = before(retrying(&upstreams.each_ref().map(ScriptedSocket::address), EAGER));
@@ -131,7 +142,10 @@ fn a_server_that_stays_away_is_asked_no_more_than_is_allowed() {
     check_given_up(retrying(&[nobody()], RetryConfig { max: 3, ..EAGER }), 4.0);
     check_given_up(retrying(&[nobody()], RetryConfig { max: 0, ..EAGER }), 1.0);
     check_given_up(retrying(&[nobody()], RetryConfig { backoff: Duration::ZERO, ..EAGER }), 1.0);
-    check_given_up(retrying(&[nobody()], RetryConfig { budget: 0.0, min_per_second: 2, max: 5, ..EAGER }), 3.0);
+    let without_budget = RetryConfig { budget: 0.0, min_per_second: 0, max: 5, ..EAGER };
+    check_given_up(retrying(&[nobody(), nobody()], without_budget.clone()), 1.0);
+    // Who waits is not charged.
+    check_given_up(retrying(&[nobody()], without_budget), 6.0);
     check_given_up(retrying(&[nobody(), nobody()], RetryConfig { max: 3, ..EAGER }), 4.0);
 }
 

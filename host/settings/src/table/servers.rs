@@ -141,7 +141,7 @@ pub(super) const RETRY: Section = Section {
             Is("\"50ms\""),
             "the first such wait, more or less; each further one is twice as long, up to a second, and all end within `connect_timeout`. With `0s` no endpoint is asked twice",
         ),
-        Key::new("budget", Form::Share, Is("0.2"), "retries in relation to requests, over the last ten seconds"),
-        Key::new("min_per_second", Form::Count(0, 10_000), Is("10"), "retries a second that are allowed whatever the budget says"),
+        Key::new("budget", Form::Share, Is("0.2"), "retries that go elsewhere at once, in relation to requests, over the last ten seconds"),
+        Key::new("min_per_second", Form::Count(0, 10_000), Is("10"), "of them so many a second are allowed whatever the budget says"),
     ],
 };
