@@ -60,9 +60,7 @@ impl Clearing {
             telemetry.emit(TelemetryDropped { signal: "traces", reason: "queue_full" });
         }
     }
-}
 
-impl Clearing {
     fn room_for(&self, bytes: usize) -> Option<Room> {
         let room = Room { captured: self.captured.clone(), bytes };
         let before = self.captured.fetch_add(bytes, Ordering::Relaxed);

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 use watchgate_tests::{Gateway, GatewayOptions};
+
+/// Files that were changed a moment ago are looked at twice before they are loaded. Those of a gateway that starts lie there for long.
+const REST: Duration = Duration::from_millis(2500);
 
 /// A file for the plugin folder.
 pub struct Plugin {
@@ -54,23 +57,17 @@ pub struct Running {
     folder: TempDir,
 }
 
-/// A folder in which these plugins lie for a while already: one that was written a moment ago is looked at twice.
+/// A folder with these plugins.
 pub fn folder(plugins: &[Plugin]) -> Result<TempDir> {
     let folder = TempDir::new()?;
     for plugin in plugins {
         let path = folder.path().join(&plugin.name);
-        write_at_rest(&path.with_extension("wasm"), &plugin.component)?;
+        fs::write(path.with_extension("wasm"), &plugin.component)?;
         if let Some(settings) = &plugin.settings {
-            write_at_rest(&path.with_extension("toml"), settings.as_bytes())?;
+            fs::write(path.with_extension("toml"), settings)?;
         }
     }
     Ok(folder)
-}
-
-fn write_at_rest(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes)?;
-    let a_minute_ago = SystemTime::now() - Duration::from_secs(60);
-    Ok(fs::File::options().write(true).open(path)?.set_modified(a_minute_ago)?)
 }
 
 impl Running {
@@ -88,6 +85,9 @@ impl Running {
         let mut arguments = [arguments, &["--plugins", &path]].concat();
         for plugin in plugins {
             arguments.extend(["--require", &plugin.name]);
+        }
+        if !plugins.is_empty() {
+            std::thread::sleep(REST);
         }
         let begin = Instant::now();
         let gateway = Gateway::try_start(&arguments, options)?;
