@@ -1,4 +1,4 @@
-//! What metrics and logs have in common when they go out by OTLP: who says it, and how values are written.
+//! What traces, metrics and logs have in common when they go out by OTLP: who says it, and how values are written.
 
 pub(crate) mod logs;
 pub(crate) mod metrics;
@@ -30,7 +30,7 @@ pub(crate) fn resource(config: &TracesConfig) -> Resource {
 }
 
 /// Which part of it said it.
-fn scope(name: &str) -> InstrumentationScope {
+pub(crate) fn scope(name: &str) -> InstrumentationScope {
     InstrumentationScope { name: name.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), ..InstrumentationScope::default() }
 }
 
@@ -38,11 +38,11 @@ fn text(key: &str, value: &str) -> KeyValue {
     key_value(key, Value::StringValue(value.to_owned()))
 }
 
-fn key_value(key: &str, value: Value) -> KeyValue {
+pub(crate) fn key_value(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
-/// Nanoseconds since 1970.
-fn nanoseconds(time: SystemTime) -> u64 {
+/// Nanoseconds since 1970; 0 before.
+pub(crate) fn nanoseconds(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use watchgate_proxy::{BreakerConfig, EjectionConfig, Mount, RetryConfig, ServerConfig};
 use watchgate_tests::upstream::nobody;
 use watchgate_tests::wait::wait_for;
-use watchgate_tests::{Connection, DEADLINE, Exchange, Gate, Scripted, ScriptedSocket, wait_until};
+use watchgate_tests::{DEADLINE, Exchange, Gate, Scripted, ScriptedSocket, wait_until};
 
-use crate::rig::{CALL, Conditions, RESULT, Rig, check_fault, config, named, server};
+use crate::rig::{CALL, RESULT, Rig, check_fault, config, leaving, named, server, unprobed};
 
 fn answering() -> Scripted {
     Scripted::start(|exchange| exchange.json(200, RESULT))
@@ -23,24 +23,6 @@ fn only_retries(addresses: &[SocketAddr], retry: RetryConfig) -> ServerConfig {
     server.breaker = BreakerConfig { enabled: false, ..BreakerConfig::default() };
     server.ejection = EjectionConfig { consecutive_failures: u32::MAX, ..EjectionConfig::default() };
     server
-}
-
-fn unprobed(server: ServerConfig) -> Rig {
-    Rig::under(Conditions { without_housekeeping: true, ..Conditions::default() }, config(vec![server]))
-}
-
-/// A server that answers over and over on each connection, and can go away.
-fn leaving() -> ScriptedSocket {
-    ScriptedSocket::start(|stream| {
-        let Ok(mut connection) = Connection::new(stream) else { return };
-        while let Ok(Some(_)) = connection.next_head() {
-            let length = RESULT.len();
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{RESULT}");
-            if connection.body().is_err() || connection.send(answer.as_bytes()).is_err() {
-                return;
-            }
-        }
-    })
 }
 
 fn asked(rig: &Rig, endpoint: SocketAddr, result: &str) -> f64 {
@@ -94,7 +76,7 @@ fn the_endpoint_with_less_to_do_gets_the_next_call() {
 #[test]
 fn an_endpoint_that_goes_away_costs_no_call_and_is_passed_over() {
     let stays = answering();
-    let mut leaves = leaving();
+    let mut leaves = leaving("");
     let rig = unprobed(server(&[stays.address(), leaves.address()]));
     check_all_answered(&rig, 2, 50);
     assert!(asked(&rig, leaves.address(), "ok") > 0.0);
@@ -121,7 +103,7 @@ fn an_endpoint_that_goes_away_when_there_is_little_traffic_costs_no_call_either(
 #[test]
 fn a_probe_takes_an_endpoint_out_and_lets_it_back() {
     let stays = answering();
-    let mut leaves = leaving();
+    let mut leaves = leaving("");
     leaves.go_away();
     let rig = Rig::new(config(vec![server(&[stays.address(), leaves.address()])]));
     let endpoint = leaves.address().to_string();
@@ -140,7 +122,7 @@ fn a_probe_takes_an_endpoint_out_and_lets_it_back() {
 
 #[test]
 fn a_server_that_is_not_to_be_probed_is_sent_nothing_of_the_gateways_own() {
-    let (quiet, probed) = ([leaving(), leaving()], [leaving(), leaving()]);
+    let (quiet, probed) = ([leaving(""), leaving("")], [leaving(""), leaving("")]);
     let mut unprobed = named("quiet", Mount::Prefix, &quiet.each_ref().map(ScriptedSocket::address));
     unprobed.probe = false;
     let rig = Rig::new(config(vec![unprobed, server(&probed.each_ref().map(ScriptedSocket::address))]));
@@ -152,7 +134,7 @@ fn a_server_that_is_not_to_be_probed_is_sent_nothing_of_the_gateways_own() {
 #[test]
 fn what_a_probe_found_is_forgotten_when_probes_are_switched_off() {
     let stays = answering();
-    let mut leaves = leaving();
+    let mut leaves = leaving("");
     leaves.go_away();
     let mut server = server(&[stays.address(), leaves.address()]);
     let rig = Rig::new(config(vec![server.clone()]));

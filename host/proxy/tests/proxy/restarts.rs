@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use watchgate_proxy::{BreakerConfig, Forced, Mount, ProxyConfig, RetryConfig, ServerConfig, Timeouts};
 use watchgate_tests::http1::{MCP_POST, request};
 use watchgate_tests::upstream::nobody;
-use watchgate_tests::{Connection, Reply, Scripted, ScriptedSocket, wait_until};
+use watchgate_tests::{Reply, Scripted, ScriptedSocket, wait_until};
 
-use crate::rig::{CALL, Conditions, RESULT, Rig, check_fault, config, server, wait_for_drain};
+use crate::rig::{self, CALL, Conditions, RESULT, Rig, check_fault, config, server, unprobed, wait_for_drain};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
@@ -28,23 +28,9 @@ fn retrying(addresses: &[SocketAddr], retry: RetryConfig) -> ServerConfig {
     server
 }
 
-fn before(server: ServerConfig) -> Rig {
-    Rig::under(Conditions { without_housekeeping: true, ..Conditions::default() }, config(vec![server]))
-}
-
 /// A server that answers each call in a session, and can go away.
 fn leaving() -> ScriptedSocket {
-    ScriptedSocket::start(|stream| {
-        let Ok(mut connection) = Connection::new(stream) else { return };
-        while let Ok(Some(_)) = connection.next_head() {
-            let length = RESULT.len();
-            let head =
-                format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nMcp-Session-Id: s\r\nContent-Length: {length}\r\n\r\n");
-            if connection.body().is_err() || connection.send(format!("{head}{RESULT}").as_bytes()).is_err() {
-                return;
-            }
-        }
-    })
+    rig::leaving("Mcp-Session-Id: s\r\n")
 }
 
 fn count(rig: &Rig, name: &str, result: &str) -> f64 {
@@ -77,7 +63,7 @@ fn a_server_that_restarts_costs_no_call() {
     let mut server = retrying(&[upstream.address()], EAGER);
     // It opens by what calls end with, and not by what they went through.
     server.breaker = BreakerConfig { connect_failures: 1, min_requests: 1, ..BreakerConfig::default() };
-    let rig = before(server);
+    let rig = unprobed(server);
     for _ in 0..3 {
         for reply in calls_over_a_restart(&rig, &mut upstream, 4, &[]) {
             assert_eq!((reply.status(), reply.text().as_str()), (200, RESULT));
@@ -94,7 +80,7 @@ fn with_the_defaults_many_calls_at_once_wait_for_a_restart() {
     let mut upstream = leaving();
     let mut server = retrying(&[upstream.address()], RetryConfig::default());
     server.breaker = BreakerConfig::default();
-    let rig = before(server);
+    let rig = unprobed(server);
     for reply in calls_over_a_restart(&rig, &mut upstream, 20, &[]) {
         assert_eq!((reply.status(), reply.text().as_str()), (200, RESULT));
     }
@@ -103,7 +89,7 @@ fn with_the_defaults_many_calls_at_once_wait_for_a_restart() {
 #[test]
 fn a_session_waits_for_its_own_endpoint() {
     let mut upstreams = [leaving(), leaving()];
-    let rig = before(retrying(&upstreams.each_ref().map(ScriptedSocket::address), EAGER));
+    let rig = unprobed(retrying(&upstreams.each_ref().map(ScriptedSocket::address), EAGER));
     let session = rig.call().head.header("mcp-session-id").unwrap().to_owned();
     let home = usize::from(upstreams[1].accepted() > 0);
     let replies = calls_over_a_restart(&rig, &mut upstreams[home], 1, &[("Mcp-Session-Id", &session)]);
@@ -114,7 +100,7 @@ fn a_session_waits_for_its_own_endpoint() {
 #[test]
 fn when_all_were_tried_they_are_tried_again() {
     let mut upstreams = [leaving(), leaving()];
-    let rig = before(retrying(&upstreams.each_ref().map(ScriptedSocket::address), EAGER));
+    let rig = unprobed(retrying(&upstreams.each_ref().map(ScriptedSocket::address), EAGER));
     upstreams[0].go_away();
     let [_, last] = &mut upstreams;
     last.go_away();
@@ -130,7 +116,7 @@ fn when_all_were_tried_they_are_tried_again() {
 /// A call to a server that stays away: how it is answered, and how often it was tried.
 #[track_caller]
 fn check_given_up(server: ServerConfig, tries: f64) {
-    let rig = before(server);
+    let rig = unprobed(server);
     let begun = Instant::now();
     check_fault(&rig.call(), 502, -31004, "unreachable");
     assert!(begun.elapsed() < LONG);
@@ -163,7 +149,7 @@ fn waits_that_would_not_end_in_time_are_not_begun() {
 fn a_breaker_that_opens_during_the_wait_ends_it() {
     let mut server = retrying(&[nobody()], RetryConfig { backoff: Duration::from_millis(500), ..EAGER });
     server.breaker = BreakerConfig { connect_failures: 1, open: LONG, ..BreakerConfig::default() };
-    let rig = before(server);
+    let rig = unprobed(server);
     std::thread::scope(|scope| {
         let call = scope.spawn(|| rig.call());
         wait_until("it was refused", || (refused(&rig) == 1.0).then_some(()));
@@ -180,7 +166,7 @@ fn a_trial_is_not_repeated() {
     let mut server = retrying(&[nobody()], EAGER);
     server.retry.max = 1;
     server.breaker = BreakerConfig { connect_failures: 1, open: Duration::from_millis(20), ..BreakerConfig::default() };
-    let rig = before(server);
+    let rig = unprobed(server);
     check_fault(&rig.call(), 502, -31004, "unreachable");
     assert_eq!((refused(&rig), rig.control.breakers()[0].state != "closed"), (2.0, true));
     wait_until("a trial may go out", || (rig.control.breakers()[0].state == "half_open").then_some(()));
@@ -192,7 +178,7 @@ fn a_trial_is_not_repeated() {
 fn a_client_that_leaves_ends_the_wait() {
     let mut server = retrying(&[nobody()], PATIENT);
     server.limits.concurrency = Some(1);
-    let rig = before(server);
+    let rig = unprobed(server);
     for left in 1..=3 {
         let client = rig.open(&[], CALL);
         wait_until("it was refused", || (refused(&rig) == f64::from(left)).then_some(()));

@@ -15,7 +15,7 @@ use watchgate_proxy::{
 use watchgate_telemetry::{AccessLogTarget, Telemetry, TelemetryConfig};
 use watchgate_tests::http1::{MCP_POST, Reply, request};
 use watchgate_tests::metrics::Metrics;
-use watchgate_tests::{Connection, wait_until};
+use watchgate_tests::{Connection, ScriptedSocket, wait_until};
 
 /// A call that most tests send.
 pub const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
@@ -58,6 +58,25 @@ pub struct Conditions {
     pub without_housekeeping: bool,
     /// Where access lines go.
     pub access_log: Option<PathBuf>,
+}
+
+/// A proxy before one server that nobody but its clients asks.
+pub fn unprobed(server: ServerConfig) -> Rig {
+    Rig::under(Conditions { without_housekeeping: true, ..Conditions::default() }, config(vec![server]))
+}
+
+/// A server that answers over and over on each connection, with `headers` too, each with its line end, and can go away.
+pub fn leaving(headers: &'static str) -> ScriptedSocket {
+    ScriptedSocket::start(move |stream| {
+        let Ok(mut connection) = Connection::new(stream) else { return };
+        while let Ok(Some(_)) = connection.next_head() {
+            let length = RESULT.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n");
+            if connection.body().is_err() || connection.send(format!("{head}{RESULT}").as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
 }
 
 /// A running proxy with one cleartext listener; dropping it ends it.

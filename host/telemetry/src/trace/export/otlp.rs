@@ -1,18 +1,18 @@
 //! Traces as OTLP: <https://opentelemetry.io/docs/specs/otlp/>.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span, status};
-use opentelemetry_semantic_conventions::{SCHEMA_URL, resource};
+use opentelemetry_semantic_conventions::SCHEMA_URL;
 use prost::Message;
 
 use super::Encoder;
+use crate::otlp::{self, key_value, nanoseconds};
 use crate::push::Transport;
 use crate::trace::attribute::{Attribute, AttributeValue};
 use crate::trace::config::TracesConfig;
@@ -36,22 +36,7 @@ pub(super) struct OtlpEncoder {
 
 impl OtlpEncoder {
     pub fn new(config: &TracesConfig) -> Self {
-        let text = |key: &str, value: &str| key_value(key, Value::StringValue(value.to_owned()));
-        let mut attributes = vec![
-            text(resource::SERVICE_NAME, &config.service_name),
-            text(resource::SERVICE_VERSION, &config.service_version),
-            text(resource::TELEMETRY_SDK_NAME, "watchgate"),
-            text(resource::TELEMETRY_SDK_LANGUAGE, "rust"),
-            text(resource::TELEMETRY_SDK_VERSION, env!("CARGO_PKG_VERSION")),
-        ];
-        for (name, value) in &config.resource {
-            // What the operator says replaces what we would say; a key stands once.
-            attributes.retain(|known| known.key != *name);
-            attributes.push(text(name, value));
-        }
-        let scope =
-            InstrumentationScope { name: "watchgate".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), ..Default::default() };
-        Self { resource: Resource { attributes, ..Default::default() }, scope }
+        Self { resource: otlp::resource(config), scope: otlp::scope("watchgate") }
     }
 
     fn request(&self, batch: &[Arc<TraceRecord>]) -> ExportTraceServiceRequest {
@@ -123,13 +108,4 @@ fn encode_attribute((attribute, value): &(Attribute, AttributeValue)) -> KeyValu
         AttributeValue::Float(number) => Value::DoubleValue(*number),
     };
     key_value(attribute.as_str(), value)
-}
-
-fn key_value(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
-}
-
-/// Since the Unix epoch; 0 before it.
-fn nanoseconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
