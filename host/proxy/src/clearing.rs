@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::HeaderMap;
 use tokio::sync::mpsc;
 use watchgate_hooks::{ClearedRecord, HookSet, LiveHooks, Surface, UnclearedRecord, clear};
 use watchgate_mcp::Direction;
@@ -15,6 +16,9 @@ use crate::trace_record::{Uncleared, field, put_texts};
 
 /// Records that may wait.
 const QUEUE: usize = 1024;
+
+/// The field in which policies see a client's `X-Request-ID`.
+const REQUEST_ID: &str = "request_id";
 
 /// By which lost texts are counted.
 const SIGNAL: &str = "trace_fields";
@@ -97,9 +101,9 @@ pub(crate) async fn run(mut records: mpsc::Receiver<Uncleared>, hooks: Arc<LiveH
     }
 }
 
-/// Shows the client's `X-Request-ID` to the policies before any line or span has it.
-pub(crate) async fn clear_request_id(exchange: &mut Exchange) {
-    let Some(id) = exchange.unseen_request_id() else { return };
+/// Shows an `X-Request-ID` that the client sent to the policies before any line or span has it.
+pub(crate) async fn clear_request_id(exchange: &mut Exchange, headers: &HeaderMap) {
+    let Some(id) = exchange.recorded_request_id().filter(|_| headers.contains_key("x-request-id")) else { return };
     let live = exchange.shared.hooks.load_full();
     if !live.redaction.wants(Surface::Telemetry, Direction::ClientToServer, None, None) {
         return;
@@ -109,7 +113,7 @@ pub(crate) async fn clear_request_id(exchange: &mut Exchange) {
         direction: Direction::ClientToServer,
         method: None,
         name: None,
-        fields: vec![(field::REQUEST_ID, id)],
+        fields: vec![(REQUEST_ID, id.to_owned())],
     };
     let cleared = cleared(&live, record, &exchange.shared.telemetry).await;
     exchange.set_request_id(cleared.into_iter().next().map(|(_, id)| id.into()));

@@ -167,11 +167,9 @@ impl Exchange {
         Some(LogContext { trace_id: Some(trace.trace_id), span_id: Some(trace.span_id), request_id })
     }
 
-    /// The id that the client gave, where policies are to see it before it is recorded: everywhere but as digits and dashes it may be anything.
-    pub(crate) fn unseen_request_id(&self) -> Option<String> {
-        let id = self.request_id.as_deref()?;
-        let is_plain = id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        (!is_plain).then(|| id.to_owned())
+    /// The id that the client gave or the gateway made.
+    pub(crate) fn recorded_request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
     }
 
     /// What the policies have left of it.

@@ -58,7 +58,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let client = client_ip(&plan.config.clients, caller.address.ip(), &parts.headers);
     let client = Caller { address: SocketAddr::new(client, caller.address.port()), ..caller };
     let mut exchange = Exchange::begin(&shared, &server, &parts, client, plan.config.propagation.request_ids);
-    clear_request_id(&mut exchange).await;
+    clear_request_id(&mut exchange, &parts.headers).await;
     if let Err(turned_away) = admit(&shared, &plan, &mut exchange, &mut parts, &mut incoming, routed.as_ref()).await {
         let mut response = fault_response(&mut exchange, turned_away.fault, None);
         if let Some(challenge) = turned_away.challenge {

@@ -36,6 +36,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) session: Option<[u8; 8]>,
     pub(crate) client: std::net::SocketAddr,
     pub(crate) client_name: Option<&'a str>,
+    /// Cleared when the exchange began.
     pub(crate) request_id: Option<&'a str>,
 }
 
@@ -51,7 +52,6 @@ pub(crate) struct Uncleared {
 pub(crate) mod field {
     pub(crate) const NAME: &str = "name";
     pub(crate) const JSONRPC_ID: &str = "jsonrpc_id";
-    pub(crate) const REQUEST_ID: &str = "request_id";
     pub(crate) const TRACESTATE: &str = "tracestate";
     pub(crate) const ARGUMENTS: &str = "arguments";
     pub(crate) const RESULT: &str = "result";
@@ -134,7 +134,7 @@ impl Ended<'_> {
             mcp_method: self.mcp_method,
             started: self.started_at,
             duration,
-            request_id: None,
+            request_id: self.request_id.map(Into::into),
             error_id: self.error_id.map(Into::into),
             tracestate: None,
             is_slow,
@@ -208,6 +208,9 @@ impl Ended<'_> {
         if let Some(error_id) = self.error_id {
             root.set(Attribute::ErrorId, error_id.to_owned());
         }
+        if let Some(request_id) = self.request_id {
+            root.set(Attribute::RequestId, request_id.to_owned());
+        }
         if let Some(fault) = self.fault {
             root.set(Attribute::Fault, fault);
         }
@@ -225,9 +228,6 @@ impl Ended<'_> {
         }
         if let Some(id) = notes.request_id.as_ref().filter(|_| self.is_operation()) {
             fields.push((field::JSONRPC_ID, id.as_json().trim_matches('"').to_owned()));
-        }
-        if let Some(request_id) = self.request_id {
-            fields.push((field::REQUEST_ID, request_id.to_owned()));
         }
         if let Some(tracestate) = &notes.context.tracestate {
             fields.push((field::TRACESTATE, tracestate.to_string()));
@@ -272,12 +272,6 @@ fn scheme(is_tls: bool) -> &'static str {
 pub(crate) fn put_texts(record: &mut TraceRecord, texts: Vec<(&'static str, String)>) {
     for (name, text) in texts {
         match name {
-            field::REQUEST_ID => {
-                if let Some(root) = record.spans.first_mut() {
-                    root.set(Attribute::RequestId, text.clone());
-                }
-                record.request_id = Some(text.into());
-            }
             field::ARGUMENTS | field::RESULT => {
                 let attribute = if name == field::ARGUMENTS { Attribute::GenAiToolCallArguments } else { Attribute::GenAiToolCallResult };
                 if let Some(root) = record.spans.first_mut() {

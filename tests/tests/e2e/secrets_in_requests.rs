@@ -36,6 +36,21 @@ fn denied(what: &str, (received, seen): (Option<Received>, Seen)) {
 }
 
 #[test]
+fn in_the_id_that_a_client_gives_its_request() {
+    let mut guarded = Guarded::start("");
+    // Of digits alone, as ids often are.
+    let card = "4539578763621486";
+    let mut found = 0.0;
+    for id in [KEY.to_owned(), card.to_owned(), format!("order-{KEY}")] {
+        guarded.send(&[("X-Request-ID", &id)], call("{}").as_bytes());
+        found += 1.0;
+    }
+    let metrics = guarded.gateway.metrics();
+    assert!(metrics.metric("redact_secrets_found_total", &[("plugin", "redact-secrets")]) >= found);
+    guarded.assert_no_trace(&[KEY, card]);
+}
+
+#[test]
 fn in_messages_of_every_kind() {
     let mut guarded = Guarded::start("");
     let escaped = KEY.replace('A', r"\u0041");
