@@ -24,9 +24,9 @@ impl Cleared {
     }
 }
 
-/// Texts about one message or operation, not cleared yet.
+/// Texts about one message or operation, not cleared yet. `N` is what names a field.
 #[derive(Clone, Debug)]
-pub struct UnclearedRecord {
+pub struct UnclearedRecord<N = &'static str> {
     /// The configured name of the server.
     pub server: Arc<str>,
     /// Who sent the message.
@@ -36,14 +36,14 @@ pub struct UnclearedRecord {
     /// What it names, when known.
     pub name: Option<Box<str>>,
     /// Field names, each once, and their texts.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(N, String)>,
 }
 
 /// What is left of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClearedRecord {
+pub enum ClearedRecord<N = &'static str> {
     /// All fields, in the order given.
-    Fields(Vec<(&'static str, Cleared)>),
+    Fields(Vec<(N, Cleared)>),
     /// A policy denied it: the whole record is to be dropped.
     Denied,
     /// A policy failed: the fields are lost, the rest of the record may go on.
@@ -51,11 +51,10 @@ pub enum ClearedRecord {
 }
 
 /// Shows all fields of one record to the policies at once. Without a policy for the telemetry surface the texts pass as they are.
-pub async fn clear(chain: &RedactionChain, record: UnclearedRecord) -> ClearedRecord {
+pub async fn clear<N: AsRef<str>>(chain: &RedactionChain, record: UnclearedRecord<N>) -> ClearedRecord<N> {
     let UnclearedRecord { server, direction, method, name, fields } = record;
-    let as_they_are = |fields: Vec<(&'static str, String)>| {
-        ClearedRecord::Fields(fields.into_iter().map(|(field, text)| (field, Cleared(text))).collect())
-    };
+    let as_they_are =
+        |fields: Vec<(N, String)>| ClearedRecord::Fields(fields.into_iter().map(|(field, text)| (field, Cleared(text))).collect());
     if fields.is_empty() || !chain.wants(Surface::Telemetry, direction, method.as_deref(), name.as_deref()) {
         return as_they_are(fields);
     }
@@ -66,7 +65,10 @@ pub async fn clear(chain: &RedactionChain, record: UnclearedRecord) -> ClearedRe
         ChainResult::Changed(body, _) => {
             // The chain has checked that the keys are the same.
             let Some(mut cleared) = envelope_check::fields(&body) else { return ClearedRecord::Failed };
-            let texts = fields.iter().map(|(field, _)| Some((*field, Cleared(cleared.remove(*field)?))));
+            let texts = fields.into_iter().map(|(field, _)| {
+                let text = cleared.remove(field.as_ref())?;
+                Some((field, Cleared(text)))
+            });
             texts.collect::<Option<_>>().map_or(ClearedRecord::Failed, ClearedRecord::Fields)
         }
         ChainResult::Denied(denial) if denial.reason == DenyReason::Policy => ClearedRecord::Denied,
@@ -75,11 +77,11 @@ pub async fn clear(chain: &RedactionChain, record: UnclearedRecord) -> ClearedRe
 }
 
 /// The fields as a JSON object of strings.
-fn body_of(fields: &[(&'static str, String)]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(fields.iter().map(|(field, text)| field.len() + text.len() + 16).sum());
+fn body_of<N: AsRef<str>>(fields: &[(N, String)]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(fields.iter().map(|(field, text)| field.as_ref().len() + text.len() + 16).sum());
     for (field, text) in fields {
         body.extend_from_slice(if body.is_empty() { b"{\"" } else { b",\"" });
-        json::escape_into(&mut body, field);
+        json::escape_into(&mut body, field.as_ref());
         body.extend_from_slice(b"\":\"");
         json::escape_into(&mut body, text);
         body.push(b'"');

@@ -66,6 +66,7 @@ async fn judge(
         shared.telemetry.emit(GuardRefused { reason });
         return Err(TurnedAway { fault, challenge: None });
     }
+    exchange.note_origin(parts.headers.get(header::ORIGIN));
     let (Some(auth), Some(authenticator)) = (&plan.config.auth, &plan.authenticator) else { return Ok(()) };
     // A browser asks whether it may ask without showing any key, and learns nothing but that.
     if is_preflight(parts) || is_metadata(&parts.method, routed.map_or(parts.uri.path(), |(_, target)| target.path())) {

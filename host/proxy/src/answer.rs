@@ -18,7 +18,7 @@ use crate::events::EventBody;
 use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
 use crate::headers::{self, Content};
-use crate::life::{answer_fault, fault_response, finish_with};
+use crate::life::{answer_fault, finish_own, finish_with};
 use crate::oauth::{DocumentPlace, MAX_METADATA_BYTES};
 use crate::operation::kept_text;
 use crate::patience::Patience;
@@ -246,7 +246,7 @@ fn deny_answer(
     if answers.is_empty() {
         let id = exchange.only_id();
         exchange.note_fault(Fault::DeniedAnswer, error_id);
-        return finish_with(exchange, Fault::DeniedAnswer.response(id.as_ref(), error_id));
+        return finish_own(exchange, Fault::DeniedAnswer.response(id.as_ref(), error_id));
     }
     let mut errors = Vec::with_capacity(answers.len());
     for id in answers {
@@ -262,10 +262,9 @@ fn deny_answer(
 }
 
 /// An answer that cannot be looked at does not pass.
-fn deny_unreadable(mut exchange: Box<Exchange>) -> Response<Body> {
+fn deny_unreadable(exchange: Box<Exchange>) -> Response<Body> {
     let id = exchange.only_id();
-    let response = fault_response(&mut exchange, Fault::DeniedAnswer, id.as_ref());
-    finish_with(exchange, response)
+    answer_fault(exchange, Fault::DeniedAnswer, id.as_ref())
 }
 
 enum Gathering {

@@ -10,7 +10,7 @@ use watchgate_hooks::{ClearedRecord, HookSet, LiveHooks, Surface, UnclearedRecor
 use watchgate_mcp::Direction;
 use watchgate_telemetry::{Telemetry, TelemetryDropped, TraceFinished};
 
-use crate::content::Unreadable;
+use crate::content::{Content, Unreadable};
 use crate::exchange::Exchange;
 use crate::trace_record::{Uncleared, field, put_texts};
 
@@ -88,9 +88,9 @@ pub(crate) async fn run(mut records: mpsc::Receiver<Uncleared>, hooks: Arc<LiveH
                 match content {
                     Ok(None) => {}
                     Ok(Some(content)) => {
-                        let uncleared = UnclearedRecord { direction, fields: vec![(field, content.text())], ..texts.clone() };
-                        let cleared = cleared(&live, uncleared, &telemetry).await.into_iter();
-                        put_texts(&mut record, cleared.map(|(field, text)| (field, content.finished(text, config.bytes))).collect());
+                        let about = UnclearedRecord { direction, fields: Vec::new(), ..texts.clone() };
+                        let text = cleared_content(&live, about, field, content, &telemetry).await;
+                        put_texts(&mut record, text.map(|text| (field, text)).into_iter().collect());
                     }
                     Err(Unreadable) => telemetry.emit(TelemetryDropped { signal: SIGNAL, reason: "unreadable" }),
                 }
@@ -99,6 +99,37 @@ pub(crate) async fn run(mut records: mpsc::Receiver<Uncleared>, hooks: Arc<LiveH
         put_texts(&mut record, cleared(&live, texts, &telemetry).await);
         telemetry.emit(TraceFinished(record));
     }
+}
+
+/// Shows a captured text to the policies: first its strings that JSON escapes, then the whole. `None`: it is lost, and counted.
+async fn cleared_content(
+    live: &HookSet,
+    about: UnclearedRecord,
+    field: &'static str,
+    mut content: Content,
+    telemetry: &Telemetry,
+) -> Option<String> {
+    for depth in Content::depths() {
+        let Ok(strings) = content.strings(depth) else {
+            telemetry.emit(TelemetryDropped { signal: SIGNAL, reason: "unreadable" });
+            return None;
+        };
+        if strings.is_empty() {
+            continue;
+        }
+        let fields: Vec<(String, String)> =
+            strings.into_iter().enumerate().map(|(place, text)| (format!("{field}.{place}"), text)).collect();
+        let UnclearedRecord { server, direction, method, name, .. } = about.clone();
+        let texts = cleared(live, UnclearedRecord { server, direction, method, name, fields }, telemetry).await;
+        // Denied: there were some.
+        if texts.is_empty() {
+            return None;
+        }
+        content.put_strings(depth, texts.into_iter().map(|(_, text)| text).collect());
+    }
+    let record = UnclearedRecord { fields: vec![(field, content.text())], ..about };
+    let (_, text) = cleared(live, record, telemetry).await.pop()?;
+    Some(content.finished(text, telemetry.capture().bytes))
 }
 
 /// Shows an `X-Request-ID` that the client sent to the policies before any line or span has it.
@@ -120,7 +151,7 @@ pub(crate) async fn clear_request_id(exchange: &mut Exchange, headers: &HeaderMa
 }
 
 /// What the policies let pass. What they do not is lost; what is left of the record has no text of messages in it.
-async fn cleared(live: &HookSet, record: UnclearedRecord, telemetry: &Telemetry) -> Vec<(&'static str, String)> {
+async fn cleared<N: AsRef<str>>(live: &HookSet, record: UnclearedRecord<N>, telemetry: &Telemetry) -> Vec<(N, String)> {
     match clear(&live.redaction, record).await {
         ClearedRecord::Fields(fields) => fields.into_iter().map(|(field, text)| (field, text.into_string())).collect(),
         ClearedRecord::Denied | ClearedRecord::Failed => {

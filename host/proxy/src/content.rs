@@ -1,6 +1,7 @@
 //! What tool calls say, made fit to be recorded: members with telling names masked, and the rest left to the policies.
 
 mod cut;
+mod strings;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -11,9 +12,6 @@ use crate::operation::TEXT_CAP;
 
 /// Behind a text that is not all there.
 const ELLIPSIS: char = '…';
-/// JSON in a string of JSON is masked to this depth.
-const MOST_NESTED: u32 = 4;
-
 /// The messages of a call as they passed on the wire, after redaction there; each cut at [`TEXT_CAP`].
 pub(crate) struct Captured {
     /// Of the client.
@@ -24,10 +22,10 @@ pub(crate) struct Captured {
     _room: Option<Room>,
 }
 
-/// A text to be shown to the policies.
-#[derive(Debug, PartialEq, Eq)]
+/// What is to be shown to the policies.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Content {
-    text: String,
+    value: Value,
     /// Whether it is only the beginning.
     is_cut: bool,
 }
@@ -69,10 +67,25 @@ impl Captured {
 }
 
 impl Content {
-    /// What the policies are shown. Escapes are read and only those written again that JSON demands, so that a letter cannot hide behind one; what
-    /// stands in quotes within it is JSON in a string to them.
+    /// From the inside: JSON within strings within strings, at last the text itself.
+    pub(crate) fn depths() -> impl Iterator<Item = u32> {
+        (0..=strings::DEPTHS).rev()
+    }
+
+    /// The strings at one depth that its text shows escaped. Policies are shown them as they are, before they see the text.
+    pub(crate) fn strings(&mut self, depth: u32) -> Result<Vec<String>, Unreadable> {
+        strings::at(&mut self.value, depth).map_err(|_| Unreadable)
+    }
+
+    /// Puts what they left of them in place.
+    pub(crate) fn put_strings(&mut self, depth: u32, cleared: Vec<String>) {
+        strings::put(&mut self.value, depth, cleared);
+    }
+
+    /// The text. Escapes have been read and only those are written again that JSON demands, so that a letter cannot hide
+    /// behind one.
     pub(crate) fn text(&self) -> String {
-        self.text.clone()
+        self.value.to_string()
     }
 
     /// What they left of it, cut.
@@ -93,8 +106,8 @@ fn content(text: &[u8], masked: &MaskedFields, take: impl Fn(&mut Value) -> Opti
     let read = if is_cut { cut::read(text) } else { serde_json::from_slice(text).ok() };
     let mut message = read.ok_or(Unreadable)?;
     let Some(mut value) = take(&mut message) else { return Ok(None) };
-    mask(&mut value, masked, MOST_NESTED);
-    Ok(Some(Content { text: value.to_string(), is_cut }))
+    mask(&mut value, masked, strings::DEPTHS);
+    Ok(Some(Content { value, is_cut }))
 }
 
 /// Masks what stands under telling names, at any depth, and in JSON within strings: structured results are said a second time as text. The depth is
@@ -111,8 +124,8 @@ fn mask(value: &mut Value, masked: &MaskedFields, nested: u32) {
             }
         }
         Value::Array(elements) => elements.iter_mut().for_each(|element| mask(element, masked, nested)),
-        Value::String(text) if nested > 0 && text.trim_start().starts_with(['{', '[']) => {
-            let Ok(mut inner) = serde_json::from_str::<Value>(text) else { return };
+        Value::String(text) if nested > 0 => {
+            let Some(mut inner) = strings::json_in(text) else { return };
             let before = inner.clone();
             mask(&mut inner, masked, nested - 1);
             if inner != before {
@@ -177,7 +190,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut_and_say_so() {
         let check = |is_cut: bool, cleared: &str, most: usize, expected: &str| {
-            let content = Content { text: String::new(), is_cut };
+            let content = Content { value: Value::Null, is_cut };
             assert_eq!(content.finished(cleared.to_owned(), most), expected, "{cleared} {most}");
         };
         check(false, "abc", 3, "abc");

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use watchgate_hooks::PolicyCall;
 use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header, rpc_error};
 use watchgate_telemetry::log::LogContext;
@@ -50,6 +50,8 @@ pub(crate) struct Exchange {
     session_text: Option<[u8; 8]>,
     client: SocketAddr,
     client_name: Option<Arc<str>>,
+    /// Of the page that asks, once the guard has let it in.
+    origin: Option<HeaderValue>,
     endpoint: Option<Arc<str>>,
     attempts: u32,
     places: Places,
@@ -93,6 +95,7 @@ impl Exchange {
             session_text: key.map(|key| key.hash.to_be_bytes()),
             client: client.address,
             client_name: None,
+            origin: None,
             endpoint: None,
             attempts: 0,
             places: Places::default(),
@@ -192,6 +195,23 @@ impl Exchange {
         {
             headers.insert(HeaderName::from_static("x-trace-id"), id);
         }
+    }
+
+    /// The guard lets pages of this origin in.
+    pub(crate) fn note_origin(&mut self, origin: Option<&HeaderValue>) {
+        self.origin = origin.cloned();
+    }
+
+    /// Lets the page that asks read an answer of the gateway's own (Fetch standard, 3.2): a browser client must see the 401 that says where to get a token, and
+    /// that it is to wait. Answers of servers have what the servers say.
+    pub(crate) fn write_cors(&self, headers: &mut HeaderMap) {
+        let Some(origin) = &self.origin else { return };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("retry-after, www-authenticate, x-request-id, x-trace-id"),
+        );
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
 
     /// The name that the client's key or token is bound to.

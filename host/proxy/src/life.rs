@@ -64,7 +64,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         if let Some(challenge) = turned_away.challenge {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        return finish_with(exchange, response);
+        return finish_own(exchange, response);
     }
     if parts.method == Method::CONNECT || headers::has_foreign_transfer_coding(&parts.headers) {
         return answer_fault(exchange, Fault::Unsupported, None);
@@ -102,7 +102,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         return answer_fault(exchange, fault, id.as_ref());
     }
     if let Some(metadata) = plan.resources[index].as_ref().and_then(|resource| resource.answer(&parts.method, target.path())) {
-        return finish_with(exchange, fault::json(StatusCode::OK, metadata));
+        return finish_own(exchange, fault::json(StatusCode::OK, metadata));
     }
     let scanned = if body.is_empty() { Scanned { envelopes: Vec::new(), is_batch: false } } else { scan(&body) };
     if let Some(trace) = &mut exchange.trace {
@@ -113,7 +113,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     // Pinned where it is: it is large, and moving it would cost more than all else that the context does.
     let steps = pin!(async {
         match request_steps(&shared, &mut exchange, Ready { parts, body, trailers, target, plan, caller }, scanned).await {
-            Next::Answer(response) => finish_with(exchange, response),
+            Next::Answer(response) => finish_own(exchange, response),
             Next::Forward(ready) => exchange_with_server(&shared, &server, exchange, ready).await,
         }
     });
@@ -350,6 +350,12 @@ pub(crate) fn fault_response(exchange: &mut Exchange, fault: Fault, id: Option<&
 /// Ends an exchange with a fault.
 pub(crate) fn answer_fault(mut exchange: Box<Exchange>, fault: Fault, id: Option<&RequestId>) -> Response<Body> {
     let response = fault_response(&mut exchange, fault, id);
+    finish_own(exchange, response)
+}
+
+/// Ends an exchange with an answer that is the gateway's own from its head on.
+pub(crate) fn finish_own(exchange: Box<Exchange>, mut response: Response<Body>) -> Response<Body> {
+    exchange.write_cors(response.headers_mut());
     finish_with(exchange, response)
 }
 

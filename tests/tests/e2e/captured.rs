@@ -121,3 +121,21 @@ fn policies_see_it_on_the_telemetry_surface_first() {
     check("deny", ("", ""), 2.0);
     check("not-json", ("", ""), 2.0);
 }
+
+#[test]
+fn policies_see_strings_as_they_are_and_not_only_their_escapes() {
+    // As the policy meets it in JSON; within the text of captured JSON it would have three backslashes.
+    const QUOTED: &str = r#"xylo\"phone"#;
+    let upstream = Scripted::start(|exchange| {
+        let inner = json!({"key": "a xylo\"phone"}).to_string();
+        let result = json!({"content": [{"type": "text", "text": inner}, {"type": "text", "text": "of a xylo\"phone\n"}]});
+        exchange.json(200, json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string())
+    });
+    let settings = format!("[config]\nsurfaces = [\"telemetry\"]\nwhen = '{QUOTED}'\nredact = 'mask:{QUOTED}=[M]'\n");
+    let plugins = PluginFolder::with("probe", &guest("probe"), &settings);
+    let gateway = gateway(&upstream, "capture = \"all\"", &plugins);
+    gateway.post("/mcp", &call(1, ""));
+    let line = lines(&gateway, 1).remove(0);
+    let expected = json!({"content": [{"type": "text", "text": r#"{"key":"a [M]"}"#}, {"type": "text", "text": "of a [M]\n"}]}).to_string();
+    assert_eq!(said(&line).2, expected, "{line}");
+}

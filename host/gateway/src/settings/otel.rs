@@ -3,6 +3,7 @@
 //! another matter: what cannot be so is a mistake.
 
 mod signal;
+mod unread;
 mod values;
 
 use std::fmt::Display;
@@ -19,7 +20,7 @@ use crate::file::secret::Environment;
 use crate::file::traces::{TraceSettings, exporter_word};
 use crate::server_url;
 use signal::{LOGS, METRICS, OTLP, Signal, TRACES};
-use values::{boolean, count, milliseconds, pairs, protocol, share, shown_span};
+use values::{boolean, count, milliseconds, pairs, propagators, protocol, share, shown_span};
 
 /// The variables, and what there is to say of them.
 pub struct OtelVariables<'a> {
@@ -52,10 +53,14 @@ impl<'a> OtelVariables<'a> {
             metrics.config.interval = interval;
             self.show(METRICS.table, "interval", shown_span(interval));
         }
+        self.export_timeout(METRICS.table, "OTEL_METRIC_EXPORT_TIMEOUT", &mut metrics.config.push);
         self.pushed(&LOGS, logs, is_disabled);
+        self.export_timeout(LOGS.table, "OTEL_BLRP_EXPORT_TIMEOUT", &mut logs.config.push);
         let LogsPushConfig { interval, queue, batch, .. } = &mut logs.config;
         let names = ["OTEL_BLRP_SCHEDULE_DELAY", "OTEL_BLRP_MAX_QUEUE_SIZE", "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE"];
         self.batches(LOGS.table, names, interval, queue, batch);
+        let unread: Vec<String> = unread::warnings(|name| self.text(name)).collect();
+        self.warnings.extend(unread);
     }
 
     fn traces(&mut self, traces: &mut TraceSettings, is_disabled: bool) {
@@ -66,7 +71,9 @@ impl<'a> OtelVariables<'a> {
             Exporter::Zipkin => self.zipkin(&mut traces.config.push),
             Exporter::None | Exporter::Console => {}
         }
+        self.export_timeout(TRACES.table, "OTEL_BSP_EXPORT_TIMEOUT", &mut traces.config.push);
         self.sampler(traces);
+        self.propagators(traces);
         self.resource(traces);
         let TracesConfig { interval, queue, batch, .. } = &mut traces.config;
         let names = ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"];
@@ -148,7 +155,9 @@ impl<'a> OtelVariables<'a> {
         if let Some(name) = self.of(signal, "ENDPOINT") {
             // The variable for all signals names their common base, the one for this signal the place itself.
             let is_base = name == "OTEL_EXPORTER_OTLP_ENDPOINT" && protocol == OtlpProtocol::Http;
-            self.endpoint(name, if is_base { signal.path } else { "" }, push);
+            let is_insecure =
+                protocol == OtlpProtocol::Grpc && self.of(signal, "INSECURE").is_some_and(|name| self.parsed(name, boolean) == Some(true));
+            self.endpoint(name, if is_base { signal.path } else { "" }, (protocol == OtlpProtocol::Grpc).then_some(is_insecure), push);
         }
         if let Some(name) = self.of(signal, "HEADERS") {
             self.headers(signal.table, name, push);
@@ -182,15 +191,19 @@ impl<'a> OtelVariables<'a> {
     }
 
     fn zipkin(&mut self, push: &mut PushConfig) {
-        self.endpoint("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "", push);
+        self.endpoint("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "", None, push);
         if let Some(timeout) = self.parsed("OTEL_EXPORTER_ZIPKIN_TIMEOUT", milliseconds) {
             push.timeout = timeout;
             self.show(TRACES.table, "timeout", shown_span(timeout));
         }
     }
 
-    fn endpoint(&mut self, name: &'static str, path: &str, push: &mut PushConfig) {
-        let Some(text) = self.text(name) else { return };
+    /// `bare`: a text without a scheme is `HOST:PORT`, as gRPC has it, and whether it is spoken to in cleartext.
+    fn endpoint(&mut self, name: &'static str, path: &str, bare: Option<bool>, push: &mut PushConfig) {
+        let Some(mut text) = self.text(name) else { return };
+        if let Some(is_insecure) = bare.filter(|_| !text.contains("://")) {
+            text.insert_str(0, if is_insecure { "http://" } else { "https://" });
+        }
         match server_url::fetched(&text) {
             Ok(url) => push.endpoint = if path.is_empty() { url } else { format!("{}{path}", url.trim_end_matches('/')) },
             Err(problem) => self.complain(name, problem),
@@ -226,6 +239,29 @@ impl<'a> OtelVariables<'a> {
         (traces.config.ratio, traces.config.parent_based) = (ratio, parent_based);
         self.show(TRACES.table, "ratio", ratio);
         self.show(TRACES.table, "parent_based", parent_based);
+    }
+
+    /// Whether servers are told of the gateway's span. `baggage` passes as it came, whether it is named or not.
+    fn propagators(&mut self, traces: &mut TraceSettings) {
+        const PROPAGATORS: &str = "OTEL_PROPAGATORS";
+        let Some(words) = self.text(PROPAGATORS) else { return };
+        let (trace_context, others) = propagators(&words);
+        if others {
+            self.pass_over(PROPAGATORS, "names propagators that the gateway does not have; it has tracecontext, and passes baggage on");
+        }
+        // Named beside others it is what the gateway does anyway; where only others are named, what is meant cannot be done.
+        if !trace_context && !others {
+            traces.propagate = Some(false);
+            self.show(TRACES.table, "propagate", false);
+        }
+    }
+
+    /// How long an export may take: no longer than one request to the collector may.
+    fn export_timeout(&mut self, table: &'static str, name: &'static str, push: &mut PushConfig) {
+        if let Some(timeout) = self.parsed(name, milliseconds).filter(|timeout| *timeout < push.timeout) {
+            push.timeout = timeout;
+            self.show(table, "timeout", shown_span(timeout));
+        }
     }
 
     fn resource(&mut self, traces: &mut TraceSettings) {

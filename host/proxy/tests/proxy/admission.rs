@@ -115,6 +115,26 @@ fn an_open_guard_passes_what_is_foreign_and_the_server_decides() {
 }
 
 #[test]
+fn a_page_that_is_let_in_may_read_the_gateways_own_answers() {
+    let upstream = answering();
+    let rig = Rig::new(ProxyConfig { guard: GuardConfig::loopback(), ..with_keys(&upstream, false) });
+    let allowed = |reply: &Reply| reply.head.header("access-control-allow-origin").map(str::to_owned);
+    let page = "Origin: http://localhost:6274";
+    let reply = ask(&rig, &fields(&["Host: localhost", page]));
+    check_refused(&reply, 401, "unauthorized");
+    assert_eq!((allowed(&reply).as_deref(), reply.head.header("vary")), (Some("http://localhost:6274"), Some("origin")));
+    assert!(reply.head.header("access-control-expose-headers").unwrap().contains("www-authenticate"));
+    // No page asks, or one that is not let in.
+    assert_eq!(allowed(&ask(&rig, &fields(&["Host: localhost"]))), None);
+    let reply = ask(&rig, &fields(&["Host: localhost", "Origin: http://evil.test"]));
+    check_refused(&reply, 403, "origin_not_allowed");
+    assert_eq!(allowed(&reply), None);
+    // What the server answers is the server's.
+    let reply = ask(&rig, &fields(&["Host: localhost", page, &format!("Authorization: Bearer {KEY}")]));
+    assert_eq!((reply.status(), allowed(&reply)), (200, None));
+}
+
+#[test]
 fn a_connection_goes_on_after_a_refusal() {
     let upstream = answering();
     let rig = guarded(&upstream, GuardConfig::loopback());

@@ -62,8 +62,8 @@ impl ScopedRecord {
             match field {
                 // What has a place of its own in a record is no attribute.
                 AccessField::Time | AccessField::Type | AccessField::Level => {}
-                AccessField::TraceId => exchange.line.trace_id.iter().for_each(|id| attributes.record.trace_id(id.as_bytes())),
-                AccessField::SpanId => exchange.line.span_id.iter().for_each(|id| attributes.record.span_id(id.as_bytes())),
+                AccessField::TraceId => exchange.line.trace_id.iter().for_each(|id| attributes.record.trace_id(&id.to_bytes())),
+                AccessField::SpanId => exchange.line.span_id.iter().for_each(|id| attributes.record.span_id(&id.to_bytes())),
                 field => exchange.tell(*field, &mut attributes),
             }
         }
@@ -127,8 +127,8 @@ impl Attributes {
             _ => (None, None),
         };
         match (trace_id, span_id) {
-            (Some(id), _) => self.record.trace_id(id.as_bytes()),
-            (_, Some(id)) => self.record.span_id(id.as_bytes()),
+            (Some(id), _) => self.record.trace_id(&id.to_bytes()),
+            (_, Some(id)) => self.record.span_id(&id.to_bytes()),
             (None, None) => self.record.attribute(name, Any::Text(value)),
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use opentelemetry::trace as api;
+
 use super::random;
 
 /// A text that is no id: not the right number of lower-case hexadecimal digits, or all zeros.
@@ -15,8 +17,8 @@ pub struct NoId {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal, $random:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name([u8; $bytes]);
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct $name(api::$name);
 
         impl $name {
             /// How many hexadecimal digits it is written with.
@@ -24,7 +26,8 @@ macro_rules! id {
 
             /// The id of these bytes; `None` when all are 0, which by W3C is no id.
             pub fn new(bytes: [u8; $bytes]) -> Option<Self> {
-                (bytes != [0; $bytes]).then_some(Self(bytes))
+                let id = api::$name::from_bytes(bytes);
+                (id != api::$name::INVALID).then_some(Self(id))
             }
 
             /// A new id. Neither locks nor allocates.
@@ -37,8 +40,8 @@ macro_rules! id {
             }
 
             /// The bytes, as they go out in OTLP.
-            pub const fn as_bytes(&self) -> &[u8; $bytes] {
-                &self.0
+            pub const fn to_bytes(self) -> [u8; $bytes] {
+                self.0.to_bytes()
             }
 
             /// Reads exactly [`Self::DIGITS`] lower-case hexadecimal digits.
@@ -56,7 +59,7 @@ macro_rules! id {
 
             /// Writes the digits; `into` has room for exactly [`Self::DIGITS`].
             pub(super) fn write(&self, into: &mut [u8]) {
-                for (pair, byte) in into.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+                for (pair, byte) in into.as_chunks_mut::<2>().0.iter_mut().zip(self.0.to_bytes()) {
                     *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
                 }
             }
@@ -117,7 +120,7 @@ mod tests {
         assert_eq!(id.is_ok(), is_id, "{text:?}");
         if let Ok(id) = id {
             assert_eq!(id.to_string(), text);
-            assert_eq!(TraceId::new(*id.as_bytes()), Some(id));
+            assert_eq!(TraceId::new(id.to_bytes()), Some(id));
         }
     }
 
@@ -133,7 +136,7 @@ mod tests {
         check("0af7651916cd43dd8448eb211c80319g", false);
         check("+af7651916cd43dd8448eb211c80319c", false);
         check("", false);
-        assert_eq!("b7ad6b7169203331".parse::<SpanId>().unwrap().as_bytes(), &[0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]);
+        assert_eq!("b7ad6b7169203331".parse::<SpanId>().unwrap().to_bytes(), [0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]);
     }
 
     #[test]

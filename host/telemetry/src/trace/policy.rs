@@ -68,7 +68,7 @@ impl TracePolicy {
         match parent {
             Some(parent) if self.parent_based => parent.sampled,
             Some(_) | None => {
-                let bytes = trace_id.as_bytes();
+                let bytes = trace_id.to_bytes();
                 let low = u64::from_be_bytes(bytes[8..].try_into().expect("half of 16 bytes are 8"));
                 (low >> 1) < self.below
             }

@@ -11,11 +11,11 @@ pub struct Signal {
     /// The variable that names exporters.
     pub exporter: &'static str,
     /// Its own variables, in the order of [`OTLP`].
-    pub own: [&'static str; 8],
+    pub own: [&'static str; 9],
 }
 
 /// What OTLP variables are about, with the one for all signals.
-pub const OTLP: [(&str, &str); 8] = [
+pub const OTLP: [(&str, &str); 9] = [
     ("ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     ("PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
     ("HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
@@ -24,6 +24,7 @@ pub const OTLP: [(&str, &str); 8] = [
     ("CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ("CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
     ("CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+    ("INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"),
 ];
 
 /// `[traces]`.
@@ -41,6 +42,7 @@ pub const TRACES: Signal = Signal {
         "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
     ],
 };
 /// `[metrics.otlp]`.
@@ -58,6 +60,7 @@ pub const METRICS: Signal = Signal {
         "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_METRICS_INSECURE",
     ],
 };
 /// `[logs.otlp]`.
@@ -75,5 +78,6 @@ pub const LOGS: Signal = Signal {
         "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_LOGS_INSECURE",
     ],
 };

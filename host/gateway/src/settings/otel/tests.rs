@@ -137,6 +137,10 @@ fn what_cannot_be_used_is_said() {
     check("OTEL_BSP_MAX_QUEUE_SIZE", "-1", true);
     assert!(check("OTEL_RESOURCE_ATTRIBUTES", "a=b,c", true).config.resource.is_empty());
     check(ALL, "collector:4317", false);
+    check("OTEL_BSP_EXPORT_TIMEOUT", "30s", true);
+    check("OTEL_PROPAGATORS", "b3,tracecontext", true);
+    check("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "64", true);
+    check("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", true);
     check("OTEL_EXPORTER_OTLP_HEADERS", "s3cret", false);
     check("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz", false);
     check("OTEL_EXPORTER_OTLP_HEADERS", "a b=s3cret", false);
@@ -144,6 +148,56 @@ fn what_cannot_be_used_is_said() {
     check("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k.pem", false);
     let (_, warnings, ..) = applied("", &[("OTEL_TRACES_SAMPLER", "xray")]);
     assert!(warnings.len() == 1 && warnings[0].contains("sampler"), "{warnings:?}");
+}
+
+#[test]
+fn what_says_the_usual_is_not_worth_a_word() {
+    let usual = [
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Cumulative"),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", "always_off"),
+        ("OTEL_PROPAGATORS", "tracecontext,baggage"),
+        ("OTEL_PYTHON_LOG_CORRELATION", "true"),
+    ];
+    let (traces, _) = sound("", &usual);
+    assert_eq!(traces.propagate, None);
+}
+
+#[test]
+fn whether_servers_are_told() {
+    let check = |words: &str, expected: Option<bool>| {
+        let (traces, ..) = applied("propagate = true", &[("OTEL_PROPAGATORS", words)]);
+        assert_eq!(traces.propagate, expected, "{words}");
+    };
+    check("tracecontext", Some(true));
+    check("none", Some(false));
+    check("baggage", Some(false));
+    check("b3", Some(true));
+    check(" , ", Some(true));
+}
+
+#[test]
+fn an_export_takes_no_longer_than_either_variable_says() {
+    let check = |request: &str, export: &str, expected: u128| {
+        let variables = [(CHOSEN, "otlp"), ("OTEL_EXPORTER_OTLP_TIMEOUT", request), ("OTEL_BSP_EXPORT_TIMEOUT", export)];
+        assert_eq!(sound("", &variables).0.config.push.timeout.as_millis(), expected, "{request} {export}");
+    };
+    check("", "", 10_000);
+    check("", "30000", 10_000);
+    check("2000", "1500", 1500);
+    check("1000", "1500", 1000);
+}
+
+#[test]
+fn grpc_takes_an_endpoint_without_a_scheme() {
+    let check = |variables: &[(&str, &str)], expected: &str| {
+        let all: Vec<_> = [(CHOSEN, "otlp"), (PROTOCOL, "grpc")].iter().chain(variables).copied().collect();
+        assert_eq!(sound("", &all).0.finished().push.endpoint, expected, "{variables:?}");
+    };
+    check(&[(ALL, "collector:4317")], "https://collector:4317");
+    check(&[(ALL, "collector:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")], "http://collector:4317");
+    check(&[(ALL, "collector:4317"), ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "TRUE")], "http://collector:4317");
+    // A scheme says it already.
+    check(&[(ALL, "https://collector:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")], "https://collector:4317");
 }
 
 /// What `[metrics.otlp]` and `[logs.otlp]` come to: `None`, or protocol and endpoint of each.

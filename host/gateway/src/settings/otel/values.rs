@@ -46,6 +46,12 @@ pub fn share(text: &str) -> Result<f64, &'static str> {
     text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or("is no number from 0 to 1")
 }
 
+/// Whether a list of propagators names W3C's trace context, and whether it names one that the gateway does not have.
+pub fn propagators(words: &str) -> (bool, bool) {
+    let words = || words.split(',').map(str::trim).filter(|word| !word.is_empty());
+    (words().any(|word| word == "tracecontext"), words().any(|word| !matches!(word, "tracecontext" | "baggage" | "none")))
+}
+
 /// `NAME=VALUE,NAME=VALUE` with values percent-encoded; `None` when it is something else.
 pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());

@@ -58,10 +58,10 @@ fn encode_span(record: &TraceRecord, span: &SpanRecord) -> Span {
     let (sampled, remote) =
         (if record.head_sampled || record.is_forced { SAMPLED } else { 0 }, if span.parent_is_remote { IS_REMOTE } else { 0 });
     Span {
-        trace_id: record.trace_id.as_bytes().to_vec(),
-        span_id: span.span_id.as_bytes().to_vec(),
+        trace_id: record.trace_id.to_bytes().to_vec(),
+        span_id: span.span_id.to_bytes().to_vec(),
         trace_state: record.tracestate.as_deref().unwrap_or_default().to_owned(),
-        parent_span_id: span.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
+        parent_span_id: span.parent.map(|parent| parent.to_bytes().to_vec()).unwrap_or_default(),
         flags: sampled | HAS_IS_REMOTE | remote,
         name: span.name.clone().into_owned(),
         kind: match span.kind {
@@ -87,8 +87,8 @@ fn encode_span(record: &TraceRecord, span: &SpanRecord) -> Span {
             .links
             .iter()
             .map(|(trace_id, span_id)| Link {
-                trace_id: trace_id.as_bytes().to_vec(),
-                span_id: span_id.as_bytes().to_vec(),
+                trace_id: trace_id.to_bytes().to_vec(),
+                span_id: span_id.to_bytes().to_vec(),
                 ..Default::default()
             })
             .collect(),
