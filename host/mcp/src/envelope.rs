@@ -122,7 +122,7 @@ pub struct Envelope {
     /// The sender's own name: `clientInfo.name` or `serverInfo.name`, also under `_meta`, cut at 128 bytes. Self-reported: for display only.
     pub peer_name: Option<Box<str>>,
     /// A key that says what the message is (`jsonrpc`, `id`, `method`, `params`, `result`, `error`, or what names its target) stands more than
-    /// once: others may read it as another message than this one.
+    /// once, or beside one that some receivers take for it (`Method`, `name\0`): others may read it as another message than this one.
     pub is_ambiguous: bool,
     /// `params._meta.progressToken` of a request, `params.progressToken` of `notifications/progress`, as canonical JSON text
     /// like [`RequestId::as_json`].

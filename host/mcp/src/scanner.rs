@@ -6,6 +6,7 @@
 
 mod draft;
 mod listed;
+mod lookalike;
 mod role;
 mod skipped;
 mod string_end;
@@ -14,6 +15,7 @@ mod token;
 use crate::envelope::Envelope;
 use crate::json::decode;
 use draft::Draft;
+use lookalike::is_lookalike;
 use role::{MAX_KEY_BYTES, Role};
 use skipped::{Skipped, plain_length};
 use string_end::string_end;
@@ -282,7 +284,11 @@ impl Scanner {
         };
         let (raw, _) = self.held.join(&chunk[at..end], MAX_STRING_BYTES);
         if is_key {
-            self.role = member_role(self.frames[self.depth.saturating_sub(1)], raw);
+            let object = self.frames[self.depth.saturating_sub(1)];
+            self.role = member_role(object, raw);
+            if self.role == Role::Content && is_lookalike(object, raw) {
+                self.draft.mark_ambiguous();
+            }
             self.phase = Phase::Colon;
         } else {
             if is_wanted {

@@ -274,6 +274,19 @@ fn repeated_keys_are_ambiguous() {
     check_ambiguous(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","n\u0061me":"b"}}"#, true);
     check_ambiguous(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"},"params":{}}"#, true);
     check_ambiguous(r#"{"jsonrpc":"2.0","id":1,"id":2,"result":{}}"#, true);
+    // Keys that some receivers take for ours: folded case, a NUL, what decoders disagree about.
+    let also = |key: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","{key}":"tools/call","params":{{"name":"a"}}}}"#);
+    for key in ["Method", "METHOD", "method\\u0000", "me\\u0000thod", "method\\u0000x", "\\u004dethod", "Param\u{17f}", "ID", "\\ud800"] {
+        check_ambiguous(&also(key), true);
+    }
+    check_ambiguous(&also(&"\\u0000".repeat(200)), true);
+    for key in ["methods", "xmethod", "_meta", "extension", &"m".repeat(5000)] {
+        check_ambiguous(&also(key), false);
+    }
+    check_ambiguous(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","Name":"b"}}"#, true);
+    check_ambiguous("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"a\",\"tas\u{212a}Id\":\"b\"}}", true);
+    check_ambiguous(r#"{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"name":"a","NAME":"b"}}}"#, true);
+    check_ambiguous(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","_meta":{"Name":1},"Arguments":{}}}"#, false);
     // Keys of the content are nobody's business.
     check_ambiguous(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"name":1,"name":2}}}"#, false);
     check_ambiguous(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]"#, false);

@@ -104,7 +104,7 @@ pub(crate) async fn relay_metadata(
             let rewritten = exchange.server.oauth.as_ref().and_then(|oauth| oauth.document(&body, place, host.as_ref()));
             let body = rewritten.map_or(body, Bytes::from);
             if is_wanted(&exchange) {
-                return redact_document(exchange, parts, body, trailers, credentials.as_ref()).await;
+                return redact_document(exchange, parts, body, credentials.as_ref()).await;
             }
             headers::settle_length(&mut parts.headers, Some(body.len() as u64));
             finish_with(exchange, Response::from_parts(parts, Body::Full(WholeBody::with_trailers(body, trailers))))
@@ -155,7 +155,7 @@ fn is_wanted(exchange: &Exchange) -> bool {
         return false;
     }
     let (method, name) = match exchange.operations.as_slice() {
-        [only] => (Some(only.method.as_str()), only.name.as_deref()),
+        [only] if !only.is_ambiguous => (Some(only.method.as_str()), only.name.as_deref()),
         _ => (None, None),
     };
     hooks.redaction.wants(watchgate_hooks::Surface::Wire, Direction::ServerToClient, method, name)
@@ -170,7 +170,8 @@ async fn redact_whole(
 ) -> Response<Body> {
     let cap = exchange.server.config.limits.message;
     match gather(&mut exchange, &mut upstream, cap).await {
-        Ok((body, trailers)) => redact_document(exchange, parts, body, trailers, credentials).await,
+        // Trailers are shown to no policy, so none can say that they may pass.
+        Ok((body, _)) => redact_document(exchange, parts, body, credentials).await,
         Err(Gathering::TooLarge) => {
             exchange.server.metrics.limited(Limit::AnswerSize);
             deny_unreadable(exchange)
@@ -183,14 +184,13 @@ async fn redact_whole(
 }
 
 /// Runs the chain on an answer that is here in full, and answers with what is left.
-async fn redact_document(
-    mut exchange: Box<Exchange>,
-    mut parts: Parts,
-    body: Bytes,
-    trailers: Option<HeaderMap>,
-    credentials: Option<&Credentials>,
-) -> Response<Body> {
+async fn redact_document(mut exchange: Box<Exchange>, mut parts: Parts, body: Bytes, credentials: Option<&Credentials>) -> Response<Body> {
     exchange.note_answered();
+    headers::remove(&mut parts.headers, &header::TRAILER);
+    if headers::is_foreign_text(&parts.headers, &body) {
+        tracing::warn!(server = %exchange.server.name, "the server sent an answer that a redaction policy must read and that is not UTF-8");
+        return deny_unreadable(exchange);
+    }
     let scanned = scan(&body);
     let items: Vec<Item> = scanned.envelopes.iter().map(|envelope| item(envelope, &exchange)).collect();
     let ids: Vec<(MessageKind, Option<RequestId>)> = items.iter().map(|item| (item.kind, item.id.clone())).collect();
@@ -230,7 +230,7 @@ async fn redact_document(
     for envelope in envelopes {
         exchange.server_message(envelope, text.take());
     }
-    finish_with(exchange, Response::from_parts(parts, Body::Full(WholeBody::with_trailers(body, trailers))))
+    finish_with(exchange, Response::from_parts(parts, Body::full(body)))
 }
 
 /// The server's rows of the table of denials for answers that are documents.

@@ -119,7 +119,8 @@ impl EventBody {
                             }
                         }
                         Err(frame) => {
-                            self.trailers = frame.into_trailers().ok();
+                            // Trailers are shown to no policy, so none can say that they may pass.
+                            self.trailers = frame.into_trailers().ok().filter(|_| !self.has_policies());
                             self.source_ended = true;
                         }
                     }

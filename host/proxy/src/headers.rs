@@ -90,8 +90,8 @@ pub(crate) struct Undecodable;
 pub(crate) fn mirrored(headers: &HeaderMap) -> Result<Vec<MirroredHeader>, Undecodable> {
     let mut found = Vec::new();
     for (name, value) in headers {
-        let name = name.as_str();
-        if name == mcp_header::MCP_NAME || name.starts_with(mcp_header::MCP_PARAM_PREFIX) {
+        if is_mirrored(name) {
+            let name = name.as_str();
             let decoded = mcp_header::decode(value.as_bytes()).map_err(|_| Undecodable)?;
             if decoded.as_bytes() == value.as_bytes() && looks_encoded(value.as_bytes()) {
                 return Err(Undecodable);
@@ -100,6 +100,16 @@ pub(crate) fn mirrored(headers: &HeaderMap) -> Result<Vec<MirroredHeader>, Undec
         }
     }
     Ok(found)
+}
+
+/// Whether a header mirrors content of a message.
+fn is_mirrored(name: &HeaderName) -> bool {
+    name.as_str() == mcp_header::MCP_NAME || name.as_str().starts_with(mcp_header::MCP_PARAM_PREFIX)
+}
+
+/// Takes off what mirrors the message.
+pub(crate) fn remove_mirrored(headers: &mut HeaderMap) {
+    remove_where(headers, is_mirrored);
 }
 
 /// Whether the request is of the era in which servers check mirrored headers. Revisions are dates.
@@ -157,6 +167,14 @@ pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
 /// Whether a body is in another charset than UTF-8.
 pub(crate) fn has_foreign_charset(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONTENT_TYPE).iter().any(|value| names_foreign_charset(value.as_bytes()))
+}
+
+/// Whether bytes that may be JSON are in another encoding than UTF-8, whatever the head says: receivers that look at the bytes (Python's `json.loads` among
+/// them) find UTF-16 and UTF-32 by themselves. RFC 8259, 8.1, allows neither.
+pub(crate) fn is_foreign_text(headers: &HeaderMap, body: &[u8]) -> bool {
+    let is_wide = body.starts_with(b"\xfe\xff") || body.starts_with(b"\xff\xfe") || body.iter().take(4).any(|byte| *byte == 0);
+    let may_be_json = !headers.contains_key(header::CONTENT_TYPE) || content(headers) == Content::Json;
+    is_wide || (may_be_json && str::from_utf8(body).is_err())
 }
 
 fn names_foreign_charset(content_type: &[u8]) -> bool {
@@ -281,6 +299,26 @@ mod tests {
         check_encoded(&[("content-type", "text/event-stream; x=y; Charset=\"UTF-7\"")], true);
         check_encoded(&[("content-type", "application/json; charset=\"UTF-8\"")], false);
         check_encoded(&[], false);
+    }
+
+    #[test]
+    fn text_that_is_no_utf_8_is_told_by_its_bytes() {
+        let json = [("content-type", "application/json")];
+        let check = |fields: &[(&'static str, &'static str)], body: &[u8], expected: bool| {
+            assert_eq!(is_foreign_text(&map(fields), body), expected, "{fields:?} {body:?}");
+        };
+        check(&json, "{\"a\":\"é\"}".as_bytes(), false);
+        check(&json, b"\xef\xbb\xbf{}", false);
+        let wide: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        check(&json, &wide, true);
+        check(&[], &wide, true);
+        check(&[("content-type", "text/plain")], &wide, true);
+        check(&json, &[b"\xff\xfe".as_slice(), &wide].concat(), true);
+        check(&json, b"\0\0\0{", true);
+        check(&json, b"{\"a\":\"\xe9\"}", true);
+        // What is no JSON by its type may be anything.
+        check(&[("content-type", "application/octet-stream")], b"PK\x03\xe9\xff", false);
+        check(&json, b"", false);
     }
 
     #[test]

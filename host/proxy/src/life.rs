@@ -142,9 +142,12 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
         return Next::Forward(ready);
     }
     let mirrored = headers::mirrored(&ready.parts.headers);
+    // Trailers are shown to nobody, so nobody could say that they may pass.
+    ready.drop_trailers();
     // A body in another coding or charset hides from every policy what it says, and so does a header that does not decode. Headers
     // that mirror one message say nothing sensible of a batch.
-    let is_readable = ready.body.is_empty() || !headers::is_encoded(&ready.parts.headers);
+    let is_readable = ready.body.is_empty()
+        || !(headers::is_encoded(&ready.parts.headers) || headers::is_foreign_text(&ready.parts.headers, &ready.body));
     let mirrored = match mirrored {
         Ok(mirrored) if is_readable && (mirrored.is_empty() || !scanned.is_batch) => mirrored,
         // The answer that the server would have to give (2026-07-28, Streamable HTTP, "Header validation").
@@ -252,6 +255,8 @@ fn deny_request(exchange: &mut Exchange, scanned: Scanned, mut ready: Ready, err
     if to_client.is_empty() && !to_server.is_empty() {
         let bodies: Vec<Vec<u8>> = to_server.into_iter().map(|(_, body)| body).collect();
         ready.body = if is_batch { join_array(&bodies) } else { bodies.concat() }.into();
+        // They mirror what was denied, or are what was.
+        headers::remove_mirrored(&mut ready.parts.headers);
         return Next::Forward(ready);
     }
     if !to_server.is_empty() {

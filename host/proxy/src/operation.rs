@@ -29,6 +29,8 @@ pub(crate) struct OpenOperation {
     /// The sender's own name, where the message says it.
     pub(crate) peer_name: Option<Box<str>>,
     pub(crate) text: Option<Bytes>,
+    /// Others may read it as another message, see [`Envelope::is_ambiguous`].
+    pub(crate) is_ambiguous: bool,
     /// `params._meta.traceparent`, where the server asks.
     pub(crate) traceparent: Option<Box<str>>,
     /// Of a server's request, where somebody has a use for traces.
@@ -76,6 +78,7 @@ impl OpenOperation {
             protocol_version: envelope.protocol_version,
             peer_name: envelope.peer_name,
             text,
+            is_ambiguous: envelope.is_ambiguous,
             traceparent: envelope.traceparent.filter(|_| direction == Direction::ServerToClient),
             trace: None,
         })

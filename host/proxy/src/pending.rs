@@ -53,8 +53,13 @@ impl PendingOperations {
         inner.next += 1;
         inner.order.push_back((number, now, key.clone()));
         let mut out = Vec::new();
-        if let Some((_, replaced)) = inner.operations.insert(key, (number, operation)) {
+        let replaced = inner.operations.insert(key.clone(), (number, operation));
+        if let Some((_, replaced)) = replaced {
             out.push((session, replaced));
+            // Whose the answer is that comes next is not certain.
+            if let Some((_, current)) = inner.operations.get_mut(&key) {
+                current.is_ambiguous = true;
+            }
         }
         while inner.operations.len() > inner.capacity {
             let Some(oldest) = inner.pop_oldest() else { break };
@@ -73,10 +78,10 @@ impl PendingOperations {
         self.inner.lock().operations.remove(&(session, direction, id.clone())).map(|(_, operation)| operation)
     }
 
-    /// Method and name of the operation that this id would answer.
+    /// Method and name of the operation that this id would answer, where that is certain.
     pub(crate) fn peek(&self, session: SessionKey, direction: Direction, id: &RequestId) -> Option<(Box<str>, Option<Box<str>>)> {
         let inner = self.inner.lock();
-        let (_, operation) = inner.operations.get(&(session, direction, id.clone()))?;
+        let (_, operation) = inner.operations.get(&(session, direction, id.clone())).filter(|(_, operation)| !operation.is_ambiguous)?;
         Some((operation.method.as_str().into(), operation.name.clone()))
     }
 
@@ -124,6 +129,7 @@ mod tests {
             protocol_version: None,
             peer_name: None,
             text: None,
+            is_ambiguous: false,
             traceparent: None,
             trace: None,
         }

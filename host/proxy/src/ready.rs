@@ -35,6 +35,13 @@ impl Ready {
         of_target.or_else(|| self.parts.headers.get(header::HOST).cloned())
     }
 
+    /// No trailers follow the body, and nothing says so.
+    pub(crate) fn drop_trailers(&mut self) {
+        if self.trailers.take().is_some() {
+            headers::remove(&mut self.parts.headers, &header::TRAILER);
+        }
+    }
+
     /// The request as the server gets it: the client's own, less what belongs to the client's connection.
     pub(crate) fn into_outgoing(self, server: &Server) -> Outgoing {
         let client_host = self.client_host();

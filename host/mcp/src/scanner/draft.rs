@@ -157,6 +157,11 @@ impl Draft {
         }
     }
 
+    /// Others may read it as another message.
+    pub(super) fn mark_ambiguous(&mut self) {
+        self.is_ambiguous = true;
+    }
+
     fn begin_in_result(&mut self, role: Role) {
         match role {
             Role::Meta(Side::Result) => self.result_part().meta_peer_name = None,

@@ -106,18 +106,13 @@ impl Exchange {
         }
     }
 
-    /// Method and name of the request that an answer with this id belongs to.
+    /// Method and name of the request that an answer with this id belongs to. `None` where that is not certain: the request may be read in two ways, or
+    /// several have the id.
     pub(crate) fn asked(&self, id: Option<&RequestId>) -> Option<(Box<str>, Option<Box<str>>)> {
-        let found = match id {
-            Some(id) => self.operations.iter().find(|operation| operation.id.as_ref() == Some(id)),
-            None => match self.operations.as_slice() {
-                [only] => Some(only),
-                _ => None,
-            },
-        };
-        match (found, id, self.session) {
-            (Some(operation), _, _) => Some((operation.method.as_str().into(), operation.name.clone())),
-            (None, Some(id), Some(session)) => self.shared.pending.peek(session, Direction::ClientToServer, id),
+        let mut found = self.operations.iter().filter(|operation| id.is_none_or(|id| operation.id.as_ref() == Some(id)));
+        match (found.next(), found.next(), id, self.session) {
+            (Some(only), None, ..) => (!only.is_ambiguous).then(|| (only.method.as_str().into(), only.name.clone())),
+            (None, _, Some(id), Some(session)) => self.shared.pending.peek(session, Direction::ClientToServer, id),
             _ => None,
         }
     }

@@ -69,6 +69,18 @@ fn a_client_response_is_replaced_by_an_error() {
 }
 
 #[test]
+fn a_client_response_that_is_replaced_takes_the_headers_that_mirror_it_along() {
+    let upstream = Scripted::start(|exchange| exchange.respond(202, &[], b""));
+    let rig = Rig::before(&upstream.url());
+    let mirrored = [("Mcp-Session-Id", "s"), ("Mcp-Param-Key", "a SECRET"), ("Mcp-Name", "=?base64?QUtJQQ?="), ("X-Kept", "1")];
+    assert_eq!(rig.post_with(&mirrored, &result(&json!(3), "DENY")).status(), 202);
+    let received = &upstream.requests()[0];
+    check_error(&serde_json::from_slice(&received.body).unwrap(), &json!(3));
+    let left = ["mcp-param-key", "mcp-name", "x-kept"].map(|name| received.head.header(name));
+    assert_eq!(left, [None, None, Some("1")]);
+}
+
+#[test]
 fn a_server_response_is_replaced_as_json_and_as_event() {
     for word in ["DENY", "FAIL"] {
         let upstream = answering(&result(&json!(5), word), false);
@@ -218,6 +230,45 @@ fn what_no_policy_can_read_is_denied() {
 
     let upstream = Scripted::start(|exchange| exchange.respond(200, &[("Content-Type", "application/json; charset=utf-16le")], b"{}"));
     assert_eq!(Rig::before(&upstream.url()).post(&request).status(), 502);
+}
+
+#[test]
+fn json_in_another_encoding_is_denied_whatever_its_head_says() {
+    let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let upstream = answering("{}", false);
+    let rig = Rig::before(&upstream.url());
+    for body in [wide(&call(&json!(1), "fine")), [b"\xff\xfe", wide("{}").as_slice()].concat(), b"{\"a\":\"\xe9\"}".to_vec()] {
+        let mut client = rig.connect();
+        client.send(&watchgate_tests::http1::request("POST", "/mcp", &watchgate_tests::http1::MCP_POST, &body)).unwrap();
+        assert_eq!(client.reply().unwrap().status(), 403, "{body:?}");
+    }
+    assert!(upstream.requests().is_empty());
+
+    let answer = wide(&result(&json!(1), "fine"));
+    let upstream = Scripted::start(move |exchange| exchange.respond(200, &[("Content-Type", "application/json")], &answer));
+    assert_eq!(Rig::before(&upstream.url()).post(&call(&json!(1), "fine")).status(), 502);
+}
+
+/// A policy that wants `tools/call` sees every message that a server or client may take for one.
+#[test]
+fn what_may_be_read_in_two_ways_is_shown_to_every_policy() {
+    let upstream = answering(&result(&json!(1), "DENY"), false);
+    let rig = Rig::bare(&upstream.url());
+    rig.go_live_for("tools/call");
+    for request in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call","params":{"x":"DENY"}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","method\u0000":"tools/call","params":{"x":"DENY"}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"DENY"},"Params":{}}"#,
+    ] {
+        check_error(&rig.post(request).json().unwrap(), &json!(1));
+    }
+    assert!(upstream.requests().is_empty());
+    // So are the answers: to a request that was read in two ways, and to an id that two requests have.
+    check_error(&rig.post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","method":"ping"}"#).json().unwrap(), &json!(1));
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}]"#;
+    check_error(&rig.post(batch).json().unwrap(), &json!(1));
+    // And what can only be a ping is none of its business.
+    assert!(rig.post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).text().contains("DENY"));
 }
 
 #[test]

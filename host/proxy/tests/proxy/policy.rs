@@ -47,7 +47,12 @@ fn judge(message: &Message) -> Result<Reply, HookFailure> {
 
 /// [`judge`] and nothing else.
 pub fn hook_set(telemetry: &Telemetry) -> HookSet {
-    let policy = Arc::new(Policy { interest: Interest::default(), judge: Box::new(judge) });
+    hook_set_for(telemetry, Interest::default())
+}
+
+/// [`judge`], which wants these messages.
+fn hook_set_for(telemetry: &Telemetry, interest: Interest) -> HookSet {
+    let policy = Arc::new(Policy { interest, judge: Box::new(judge) });
     let chained = ChainedPolicy { policy, order: 0, handles: telemetry.plugin("hand") };
     HookSet { redaction: RedactionChain::new(vec![chained]), ..HookSet::empty() }
 }
@@ -56,5 +61,10 @@ impl Rig {
     /// Makes [`judge`] live.
     pub fn go_live(&self) {
         self.live.swap(hook_set(&self.telemetry));
+    }
+
+    /// Makes [`judge`] live for what is called and answered by one method.
+    pub fn go_live_for(&self, method: &str) {
+        self.live.swap(hook_set_for(&self.telemetry, Interest { methods: vec![method.to_owned()], ..Interest::default() }));
     }
 }
