@@ -108,7 +108,7 @@ fn is_metadata(method: &Method, path: &str) -> bool {
 }
 
 /// A CORS preflight (Fetch standard, 4.8).
-fn is_preflight(parts: &Parts) -> bool {
+pub(crate) fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS
         && parts.headers.contains_key(header::ORIGIN)
         && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
@@ -116,6 +116,10 @@ fn is_preflight(parts: &Parts) -> bool {
 
 /// The limits of the exchange's server, judged by the request's head: what is refused need not be held in memory.
 pub(crate) fn within_limits(exchange: &mut Exchange, parts: &Parts, client: IpAddr) -> Result<(), Fault> {
+    // A browser's question whether it may ask is not what the limits are about, and shows no key to count it by.
+    if is_preflight(parts) {
+        return Ok(());
+    }
     let server = exchange.server.clone();
     if let (Some(rate), Some(limiter)) = (&server.config.limits.rate, &server.rate) {
         let value = match &rate.by {

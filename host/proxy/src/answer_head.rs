@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use http::response::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use watchgate_mcp::header as mcp_header;
 use watchgate_telemetry::AuthResult;
 
+use crate::admission::is_preflight;
 use crate::affinity::tag;
 use crate::client_address::host_for;
 use crate::endpoint::Endpoint;
@@ -17,6 +18,7 @@ use crate::forward::Answered;
 use crate::headers::{self, Content};
 use crate::oauth::{DocumentPlace, document_place};
 use crate::ready::Ready;
+use crate::redirect::Place;
 use crate::refusal::Credentials;
 use crate::server::Server;
 use crate::source::Source;
@@ -34,6 +36,8 @@ pub(crate) struct Asked {
     /// What the server was asked for.
     target: PathAndQuery,
     client_host: Option<HeaderValue>,
+    /// It is a browser's question whether it may ask, and the gate wants a header of which the server knows nothing.
+    asks_for_key: bool,
 }
 
 impl Asked {
@@ -45,6 +49,7 @@ impl Asked {
             client_path: is_get.then(|| ready.parts.uri.path().to_owned()),
             target: ready.target.clone(),
             client_host: ready.client_host(),
+            asks_for_key: ready.plan.config.auth.is_some() && is_preflight(&ready.parts),
         }
     }
 
@@ -98,6 +103,10 @@ pub(crate) fn take(
     if let Some(credentials) = &mut credentials {
         credentials.note_answer(of_server.as_ref(), lease.endpoint.index);
     }
+    if asked.asks_for_key {
+        allow_key(&mut parts.headers);
+    }
+    settle_own_paths(&server, &lease.endpoint, asked, &mut parts);
     let host = asked.client_path.is_some().then(|| asked.host_sent_to(&server, &lease.endpoint));
     if let Some(oauth) = &server.oauth {
         oauth.challenges(&mut parts.headers, host.as_ref().or(asked.sent_host(&server).as_ref()));
@@ -108,6 +117,31 @@ pub(crate) fn take(
         source.rewrite_endpoint(EndpointRewrite::new(place), server.name.clone());
     }
     (parts, source, credentials)
+}
+
+/// Where a server lets pages send some headers, lets them send the gate's as well (Fetch standard, 3.2.3: `*` does not stand for it).
+fn allow_key(headers: &mut HeaderMap) {
+    let Some(allowed) = headers.get(header::ACCESS_CONTROL_ALLOW_HEADERS).and_then(|allowed| allowed.to_str().ok()) else { return };
+    let is_allowed = allowed.split(',').any(|name| name.trim().eq_ignore_ascii_case("authorization"));
+    if !is_allowed && let Ok(value) = HeaderValue::from_str(&format!("{allowed}, authorization")) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, value);
+    }
+}
+
+/// Puts right what the head says of the server's own paths.
+fn settle_own_paths(server: &Server, endpoint: &Endpoint, asked: &Asked, parts: &mut Parts) {
+    let fields = [header::LOCATION, header::CONTENT_LOCATION, header::SET_COOKIE];
+    if !fields.iter().any(|field| parts.headers.contains_key(field)) {
+        return;
+    }
+    let sent = asked.host_sent_to(server, endpoint);
+    let place = Place {
+        mounting: &server.mounting,
+        asked: asked.target.path(),
+        own: [Some(&endpoint.authority), sent.to_str().ok()],
+        client_host: asked.client_host.as_ref().and_then(|host| host.to_str().ok()),
+    };
+    place.settle(parts.status, &mut parts.headers);
 }
 
 /// Where the answer is a stream that may begin with an endpoint event: to a GET without a session (HTTP+SSE).
@@ -121,7 +155,7 @@ fn stream_place(
 ) -> Option<StreamPlace> {
     let client_path = asked.client_path.as_ref()?;
     let is_coded = parts.headers.contains_key(header::CONTENT_ENCODING);
-    if is_coded || exchange.session.is_some() || headers::content(&parts.headers) != Content::EventStream {
+    if is_coded || !server.rewrites_answers() || exchange.session.is_some() || headers::content(&parts.headers) != Content::EventStream {
         return None;
     }
     let host = host.and_then(|host| host.to_str().ok()).map(str::to_owned);

@@ -295,7 +295,7 @@ impl Attempting<'_> {
                 parts.authority = Some(authority);
                 parts.path_and_query = Some(self.to.path.clone());
                 *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| Uri::from(self.to.path.clone()));
-                request.headers_mut().remove(header::HOST);
+                crate::headers::remove(request.headers_mut(), &header::HOST);
             }
             None => {
                 *request.uri_mut() = Uri::from(self.to.path.clone());

@@ -177,6 +177,9 @@ pub(crate) fn is_foreign_text(headers: &HeaderMap, body: &[u8]) -> bool {
     is_wide || (may_be_json && str::from_utf8(body).is_err())
 }
 
+/// What UTF-8 is called in the wild (Encoding Standard, 4.2), and what it contains.
+const OWN_CHARSETS: [&[u8]; 5] = [b"utf-8", b"utf8", b"unicode-1-1-utf-8", b"us-ascii", b"ascii"];
+
 fn names_foreign_charset(content_type: &[u8]) -> bool {
     content_type.split(|byte| *byte == b';').skip(1).any(|parameter| {
         let mut halves = parameter.splitn(2, |byte| *byte == b'=');
@@ -184,7 +187,7 @@ fn names_foreign_charset(content_type: &[u8]) -> bool {
         let value = halves.next().unwrap_or_default().trim_ascii();
         let value = value.strip_prefix(b"\"").unwrap_or(value);
         let value = value.strip_suffix(b"\"").unwrap_or(value);
-        name.eq_ignore_ascii_case(b"charset") && !value.eq_ignore_ascii_case(b"utf-8") && !value.eq_ignore_ascii_case(b"us-ascii")
+        name.eq_ignore_ascii_case(b"charset") && !OWN_CHARSETS.iter().any(|own| value.eq_ignore_ascii_case(own))
     })
 }
 
@@ -298,6 +301,7 @@ mod tests {
         check_encoded(&[("content-type", "application/json; charset=utf-16le")], true);
         check_encoded(&[("content-type", "text/event-stream; x=y; Charset=\"UTF-7\"")], true);
         check_encoded(&[("content-type", "application/json; charset=\"UTF-8\"")], false);
+        check_encoded(&[("content-type", "application/json;charset=Utf8")], false);
         check_encoded(&[], false);
     }
 

@@ -30,6 +30,9 @@ const STREAM_WINDOW: u32 = 256 << 10;
 /// For the whole connection: if all but one are held back, there is room for that one.
 const CONNECTION_WINDOW: u32 = MAX_SHARED as u32 * STREAM_WINDOW;
 
+/// Bytes that the fields of an answer's head may have.
+const MAX_HEADER_LIST: u32 = 256 << 10;
+
 /// The open connections of one endpoint.
 #[derive(Default)]
 pub(crate) struct Http2Connections {
@@ -75,6 +78,8 @@ impl Http2Connections {
             .keep_alive_timeout(PING_TIMEOUT)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            // hyper takes 16 KiB by itself, far less than over HTTP/1.1.
+            .max_header_list_size(MAX_HEADER_LIST)
             // Until the server has said how many it lets in, the connection is for the one that opened it: a second could have to wait for the first.
             .initial_max_send_streams(1)
             .handshake(TokioIo::new(stream))

@@ -47,6 +47,7 @@ mod rate;
 mod read;
 mod ready;
 mod redact;
+mod redirect;
 mod refusal;
 mod relay;
 mod retry_budget;

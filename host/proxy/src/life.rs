@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use watchgate_hooks::Surface;
 use watchgate_mcp::trace_meta::with_trace;
@@ -14,7 +14,7 @@ use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
 use watchgate_telemetry::Limit;
 use watchgate_telemetry::log::in_context;
 
-use crate::admission::{admit, within_limits};
+use crate::admission::{admit, is_preflight, within_limits};
 use crate::answer;
 use crate::answer_head::{self, Asked};
 use crate::body::Body;
@@ -101,8 +101,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         note_client_requests(&mut exchange, scanned);
         return answer_fault(exchange, fault, id.as_ref());
     }
-    if let Some(metadata) = plan.resources[index].as_ref().and_then(|resource| resource.answer(&parts.method, target.path())) {
-        return finish_own(exchange, fault::json(StatusCode::OK, metadata));
+    if let Some(resource) = &plan.resources[index] {
+        if let Some(metadata) = resource.answer(&parts.method, target.path()) {
+            return finish_own(exchange, fault::json(StatusCode::OK, metadata));
+        }
+        if is_preflight(&parts) && resource.answer(&Method::GET, target.path()).is_some() {
+            return finish_own(exchange, metadata_may_be_asked_for(&parts.headers));
+        }
     }
     let scanned = if body.is_empty() { Scanned { envelopes: Vec::new(), is_batch: false } } else { scan(&body) };
     if let Some(trace) = &mut exchange.trace {
@@ -118,6 +123,17 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         }
     });
     in_context(context, steps).await
+}
+
+/// The answer to a browser that asks whether a page may ask for metadata with some headers (Fetch standard, 3.2): they are for everybody.
+fn metadata_may_be_asked_for(asked: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::full(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
+    if let Some(headers) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, headers.clone());
+    }
+    response
 }
 
 /// The id of a body that is one request.
@@ -306,6 +322,10 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     exchange.note_endpoint(&answered.lease.endpoint);
     if answered.response.status().is_informational() {
         // Nobody asked for 101, and hyper deals with the others.
+        return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());
+    }
+    if headers::has_foreign_transfer_coding(answered.response.headers()) {
+        // Only this connection's two ends could agree on it: the client would get bytes that nobody can read, policies included.
         return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());
     }
     let is_head = asked.method == Method::HEAD;

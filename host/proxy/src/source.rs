@@ -18,6 +18,9 @@ pub(crate) enum SourceError {
     /// The connection did.
     #[error("{0}")]
     Http(#[from] hyper::Error),
+    /// The server ended the stream without saying that the answer is whole.
+    #[error("the server broke off in the middle of its answer")]
+    Cut,
     /// Its content coding cannot be undone.
     #[error("{0}")]
     Decode(#[from] DecodeError),
@@ -38,6 +41,8 @@ struct Filters {
     ended: bool,
     /// They follow it.
     trailers: Option<HeaderMap>,
+    /// What is said after the bytes that were held back.
+    failed: Option<SourceError>,
 }
 
 impl Source {
@@ -58,15 +63,25 @@ impl Source {
 
     /// The next frame. At the end the connection has gone back to the pool, if it can be used again.
     pub(crate) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
-        let Some(filters) = &mut self.filters else {
-            return self.upstream.poll_frame(context).map_err(SourceError::Http);
-        };
+        let Some(filters) = &mut self.filters else { return poll_upstream(&mut self.upstream, context) };
         loop {
+            if let Some(error) = filters.failed.take() {
+                return Poll::Ready(Some(Err(error)));
+            }
             if filters.ended {
                 return Poll::Ready(filters.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
             }
-            let frame = match ready!(self.upstream.poll_frame(context)) {
-                Some(frame) => frame?,
+            let frame = match ready!(poll_upstream(&mut self.upstream, context)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    // What came before it passes, as it would have without the filter.
+                    let held = filters.endpoint.as_mut().map(|(rewrite, _)| rewrite.finish()).unwrap_or_default();
+                    if held.is_empty() {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    filters.failed = Some(error);
+                    return Poll::Ready(Some(Ok(Frame::data(held))));
+                }
                 None => {
                     let last = filters.finish()?;
                     return Poll::Ready((!last.is_empty()).then(|| Ok(Frame::data(last))));
@@ -106,6 +121,13 @@ impl Source {
     /// Gives the connection back.
     pub(crate) fn release(&mut self) {
         self.upstream.release();
+    }
+}
+
+fn poll_upstream(upstream: &mut UpstreamBody, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
+    match ready!(upstream.poll_frame(context)) {
+        None if upstream.is_cut() => Poll::Ready(Some(Err(SourceError::Cut))),
+        frame => Poll::Ready(frame.map(|frame| frame.map_err(SourceError::Http))),
     }
 }
 

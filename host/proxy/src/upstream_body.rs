@@ -14,12 +14,13 @@ pub(crate) struct UpstreamBody {
     incoming: Incoming,
     carrier: Option<Carrier>,
     lease: Option<Lease>,
+    is_cut: bool,
 }
 
 impl UpstreamBody {
     /// Joins what `forward` returned.
     pub(crate) fn new(incoming: Incoming, carrier: Carrier, lease: Lease) -> Self {
-        Self { incoming, carrier: Some(carrier), lease: Some(lease) }
+        Self { incoming, carrier: Some(carrier), lease: Some(lease), is_cut: false }
     }
 
     /// The next frame. At the end the connection has gone back to the pool, if it can be used again.
@@ -36,7 +37,14 @@ impl UpstreamBody {
         }
         match &frame {
             Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.release(),
-            Poll::Ready(None) => self.release(),
+            Poll::Ready(None) => {
+                // For hyper a stream that is reset with NO_ERROR has ended. Without an END_STREAM before it, something is missing (RFC 9113, 8.1).
+                self.is_cut = matches!(self.carrier, Some(Carrier::Http2(_))) && !self.incoming.is_end_stream();
+                if let Some(lease) = self.lease.as_ref().filter(|_| self.is_cut) {
+                    lease.endpoint.note_broken();
+                }
+                self.release();
+            }
             Poll::Ready(Some(Err(_))) => {
                 self.carrier = None;
                 if let Some(lease) = &self.lease {
@@ -46,6 +54,11 @@ impl UpstreamBody {
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         frame
+    }
+
+    /// Whether what looked like the end was not the end of the answer.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Whether nothing more comes.

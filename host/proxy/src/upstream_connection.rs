@@ -71,7 +71,12 @@ impl Carrier {
 impl UpstreamConnection {
     /// Begins HTTP on a fresh connection.
     pub(crate) async fn open(stream: UpstreamStream) -> hyper::Result<Self> {
-        let (sender, driver) = http1::Builder::new().max_headers(256).handshake(TokioIo::new(stream)).await?;
+        let (sender, driver) = http1::Builder::new()
+            .max_headers(256)
+            // A proxy takes the space off (RFC 9112, 5.1).
+            .allow_spaces_after_header_name_in_responses(true)
+            .handshake(TokioIo::new(stream))
+            .await?;
         Ok(Self { sender, driver: Some(Box::pin(driver)), idle_limit: Duration::MAX, idle_since: Instant::now() })
     }
 

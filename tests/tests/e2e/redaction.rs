@@ -102,14 +102,14 @@ pub fn limits(evil: &str) -> &'static str {
 /// With a probe that does `action` at the word, messages that hold it are denied in either direction, and all others pass.
 fn check_fails_closed(action: &str, reason: &str) {
     let scene = Scene::start(&format!("{ALONE}[config]\nredact = {action:?}\nwhen = {WORD:?}\n{}", limits(action)));
-    let starts = || scene.gateway.metrics().metric("probe_starts_total", &[("plugin", "probe")]);
+    let lost = || scene.gateway.metrics().metric("watchgate_plugin_restarts_total", &[("plugin", "probe")]);
     let mut denied = 0.0;
     for (target, id) in [("/json", json!(0)), ("/events", json!("an id")), ("/json", json!(7)), ("/events", json!(-1))] {
         scene.assert_works(target, &id);
-        let before = starts();
+        let before = lost();
         scene.assert_denied(target, &id, BAD_TOOL, "good");
         scene.assert_works(target, &id);
-        assert!(starts() > before, "{action}: the instance lives on");
+        assert_eq!(lost(), before + 1.0, "{action}: the instance lives on");
         let forwarded = scene.upstream.requests().len();
         scene.assert_denied("/json", &id, "good", WORD);
         assert_eq!(scene.upstream.requests().len(), forwarded, "{action}: a denied request was forwarded");

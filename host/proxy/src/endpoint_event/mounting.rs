@@ -1,4 +1,6 @@
-//! How paths below a mount and paths of the server belong together, in both directions. Pure.
+//! How paths below a mount and paths of the server belong together, in both directions. Pure but for one thing that is learned of the server.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::server_config::{Forwarded, Mount, ServerConfig};
 
@@ -24,7 +26,27 @@ struct Below {
     base: String,
     /// The server is told of the mount by `X-Forwarded-Prefix`, and may put it before its paths itself.
     told: bool,
+    other_slash: OtherSlash,
 }
+
+/// Whether the server sends whoever asks for `exact` to the same path with, or without, a slash at its end: then that is what the mount stands for. It
+/// is no part of what two mountings are compared by.
+#[derive(Debug, Default)]
+struct OtherSlash(AtomicBool);
+
+impl Clone for OtherSlash {
+    fn clone(&self) -> Self {
+        Self(AtomicBool::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl PartialEq for OtherSlash {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for OtherSlash {}
 
 impl Mounting {
     /// As configured.
@@ -34,7 +56,16 @@ impl Mounting {
         let seen = server.public_url.as_deref().and_then(|url| url.split_once("://")?.1.split_once('/')).map(|(_, path)| path);
         let seen = seen.map_or_else(|| mount.clone(), |path| format!("/{path}").trim_end_matches('/').to_owned());
         let told = matches!(server.forwarded, Forwarded::XForwarded | Forwarded::Both);
-        Self { below: Some(Below { mount, seen, base: base(&server.path).to_owned(), exact: server.path.clone(), told }) }
+        Self {
+            below: Some(Below {
+                mount,
+                seen,
+                base: base(&server.path).to_owned(),
+                exact: server.path.clone(),
+                told,
+                other_slash: OtherSlash::default(),
+            }),
+        }
     }
 
     /// The mount as clients see it, without `/` at its end; `None` where they use the server's own paths.
@@ -54,10 +85,21 @@ impl Mounting {
     pub(crate) fn to_client(&self, path: &str) -> Option<String> {
         let Some(below) = &self.below else { return Some(path.to_owned()) };
         let mut candidates =
-            [(path == below.exact).then_some(""), path.starts_with(WELL_KNOWN).then_some(path), path.strip_prefix(&*below.base)];
+            [(path == below.meant()).then_some(""), path.starts_with(WELL_KNOWN).then_some(path), path.strip_prefix(&*below.base)];
         let leads_there = |rest: &&str| below.reach(rest).as_deref() == Some(path);
         let rest = candidates.iter_mut().find_map(|rest| rest.take().filter(leads_there))?;
         Some(format!("{}{rest}", below.seen))
+    }
+
+    /// The server has sent a client from what the mount stands for to `path`. Where that differs by a slash at its end alone, the mount stands for it from
+    /// now on, and this is the path that the client uses.
+    pub(crate) fn follow(&self, path: &str) -> Option<String> {
+        let below = self.below.as_ref()?;
+        if path != below.turned() {
+            return None;
+        }
+        below.other_slash.0.fetch_xor(true, Ordering::Relaxed);
+        Some(format!("{}/", below.seen))
     }
 
     /// The path that a client uses for a path that the server has put the mount before itself, because it was told of it.
@@ -69,6 +111,16 @@ impl Mounting {
 }
 
 impl Below {
+    /// What the mount alone stands for.
+    fn meant(&self) -> String {
+        if self.other_slash.0.load(Ordering::Relaxed) { other_slash(&self.exact) } else { self.exact.clone() }
+    }
+
+    /// The same with, or without, the slash at its end.
+    fn turned(&self) -> String {
+        if self.other_slash.0.load(Ordering::Relaxed) { self.exact.clone() } else { other_slash(&self.exact) }
+    }
+
     /// `rest` is what follows the mount.
     fn reach(&self, rest: &str) -> Option<String> {
         // Below a mount is below its URL: a server that resolved these would be asked for what lies beside it.
@@ -78,13 +130,17 @@ impl Below {
         let path = match rest {
             // The mount alone means the URL that was configured, as it was written: what users paste into a client.
             "" | "/" if self.exact.is_empty() => "/".to_owned(),
-            "" | "/" => self.exact.clone(),
+            "" | "/" => self.meant(),
             rest if !rest.starts_with('/') => return None,
             rest if rest.starts_with(WELL_KNOWN) => rest.to_owned(),
             rest => format!("{}{rest}", self.base),
         };
         Some(path)
     }
+}
+
+fn other_slash(path: &str) -> String {
+    path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned)
 }
 
 /// What the mount stands for in longer paths: the path of the URL. A URL that names the stream of HTTP+SSE, `…/sse`, has nothing below it, and
@@ -141,6 +197,23 @@ mod tests {
         check("/", "/weather/x", "/x");
         check_in("/mcp", "/weatherman", None);
         check_in("/mcp", "/other", None);
+    }
+
+    #[test]
+    fn a_server_that_wants_a_slash_gets_it() {
+        for (exact, other) in [("/mcp", "/mcp/"), ("/mcp/", "/mcp")] {
+            let mounting = mounting(exact);
+            assert_eq!(mounting.follow("/mcp/x"), None);
+            assert_eq!(mounting.to_server("/weather/").as_deref(), Some(exact));
+            assert_eq!(mounting.follow(other).as_deref(), Some("/weather/"));
+            assert_eq!(mounting.to_server("/weather/").as_deref(), Some(other));
+            assert_eq!((mounting.to_client(other).as_deref(), mounting.to_client(exact)), (Some("/weather"), None));
+            assert_eq!(mounting.follow(other), None);
+            // And back, when it thinks better of it.
+            assert_eq!(mounting.follow(exact).as_deref(), Some("/weather/"));
+            assert_eq!(mounting.to_server("/weather").as_deref(), Some(exact));
+        }
+        assert_eq!(Mounting { below: None }.follow("/mcp/"), None);
     }
 
     #[test]

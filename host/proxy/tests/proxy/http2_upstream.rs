@@ -272,6 +272,52 @@ fn only_a_call_that_the_server_says_it_has_not_looked_at_is_sent_again() {
     }
 }
 
+/// A server that sends half of an answer and then resets its stream with NO_ERROR, as if that were all.
+#[test]
+fn half_an_answer_is_no_answer() {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut answer))) = connection.accept().await {
+                    let head = Response::builder().header("content-type", "application/json").body(()).unwrap();
+                    let mut body = answer.send_response(head, false).unwrap();
+                    body.send_data("{\"jsonrpc\":".into(), false).unwrap();
+                    // The reset must not overtake what was written.
+                    tokio::spawn(async move {
+                        body.reserve_capacity(1);
+                        let _ = std::future::poll_fn(|context| body.poll_capacity(context)).await;
+                        tokio::task::yield_now().await;
+                        body.send_reset(h2::Reason::NO_ERROR);
+                    });
+                }
+            });
+        }
+    });
+    let rig = Rig::new(config(vec![ServerConfig { http2: true, ..server(&[address]) }]));
+    let mut client = rig.open(&[], CALL);
+    let is_whole = client.head().is_ok_and(|head| head.status() == 200) && client.body().is_ok();
+    assert!(!is_whole, "half a document passed as a whole one");
+    rig.wait_for("watchgate_http_requests_total", &[("outcome", "aborted")], 1.0);
+}
+
+#[test]
+fn heads_may_be_as_large_as_over_http1() {
+    let server = Server::start(100, |_: Received| {
+        let mut answer = json(whole(RESULT));
+        for place in 0..60 {
+            let name = http::HeaderName::try_from(format!("x-{place}")).unwrap();
+            answer.headers_mut().insert(name, http::HeaderValue::try_from("y".repeat(1000)).unwrap());
+        }
+        async move { answer }
+    });
+    let reply = before(&server).call();
+    assert_eq!((reply.status(), reply.head.header("x-59").map(str::len)), (200, Some(1000)));
+}
+
 #[test]
 fn a_server_that_goes_away_and_comes_back_costs_only_what_was_under_way() {
     let holding = Holding::default();

@@ -15,6 +15,7 @@ mod http2_peers;
 mod http2_upstream;
 mod idle;
 mod limits;
+mod own_paths;
 mod policy;
 mod protected;
 mod redaction;

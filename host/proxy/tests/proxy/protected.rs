@@ -76,6 +76,25 @@ const DOCUMENT: &str =
     r#"{"resource":"https://gw.test/weather","authorization_servers":["https://login.test"],"bearer_methods_supported":["header"]}"#;
 
 #[test]
+fn a_page_may_ask_for_the_metadata_that_the_gateway_gives() {
+    let upstream = server();
+    let gate = Gate::new(&upstream, Mount::Prefix, Some("https://gw.test/weather"), &["https://login.test"]);
+    let asked = [
+        ("Origin", "http://localhost:6274"),
+        ("Access-Control-Request-Method", "GET"),
+        ("Access-Control-Request-Headers", "mcp-protocol-version"),
+    ];
+    let path = format!("{ROOT}/weather");
+    let reply = gate.rig.ask("OPTIONS", &path, &asked);
+    let said = ["access-control-allow-origin", "access-control-allow-headers"].map(|name| reply.head.header(name).map(str::to_owned));
+    assert_eq!((reply.status(), said), (204, [Some("http://localhost:6274".to_owned()), Some("mcp-protocol-version".to_owned())]));
+    let reply = gate.rig.ask("GET", &path, &asked[..1]);
+    check_document(&reply, DOCUMENT);
+    assert_eq!(reply.head.header("access-control-allow-origin"), Some("http://localhost:6274"));
+    assert!(upstream.requests().is_empty());
+}
+
+#[test]
 fn a_client_without_a_token_finds_its_way_to_one() {
     let upstream = server();
     let gate = Gate::new(&upstream, Mount::Prefix, Some("https://gw.test/weather"), &["https://login.test"]);
