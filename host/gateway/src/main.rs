@@ -10,6 +10,7 @@ mod file;
 mod guard_defaults;
 mod listeners;
 mod operator;
+mod own_checks;
 mod reload;
 mod rooms;
 mod run;
