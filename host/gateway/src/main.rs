@@ -63,7 +63,7 @@ fn serve(arguments: RunArguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("watchgate: {error:#}");
-            ExitCode::FAILURE
+            if run::is_of_configuration(&error) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

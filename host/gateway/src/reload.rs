@@ -166,7 +166,7 @@ impl Reloader {
                 Some(_) => changed.push(self.control.prepare_listener(config).map_err(|error| error.to_string())?),
                 None => {
                     let socket = listeners::bind(&config.address, "traffic", running).await?;
-                    opened.push(listeners::prepare(&self.control, config, socket)?);
+                    opened.push(listeners::prepare(&self.control, config, socket).map_err(|error| error.to_string())?);
                 }
             }
         }
