@@ -1,5 +1,6 @@
 //! The binary `watchgate`: command line and file -> settings -> rooms -> serve -> drain; and the commands that ask a running one.
 
+mod caution;
 mod changes;
 mod cli;
 mod commands;
