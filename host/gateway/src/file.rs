@@ -69,6 +69,8 @@ pub struct FileSettings {
     pub alerts: AlertsConfig,
     /// The file as it is written.
     pub document: serde_json::Value,
+    /// Its text.
+    pub text: String,
     /// Other files whose text was read as part of the configuration.
     pub files: Vec<PathBuf>,
 }
@@ -119,6 +121,7 @@ pub fn parse(text: &str, folder: &Path, environment: Environment<'_>) -> (FileSe
     read_plugins(&mut reader, &top, &mut settings);
     read_health(&mut reader, &top, &mut settings.health);
     settings.document = text.parse().ok().and_then(|table: toml::Table| serde_json::to_value(table).ok()).unwrap_or_default();
+    settings.text = text.to_owned();
     settings.files = std::mem::take(&mut reader.files);
     let complaints = reader.into_complaints();
     (settings, complaints.into_iter().map(|complaint| (complaint.line, complaint.text)).collect())

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
-use watchgate_proxy::{ListenerConfig, PreparedListener, ProxyControl};
+use watchgate_proxy::{ListenerConfig, PreparedListener, ProxyControl, ProxyError};
 
 /// A listener that can be served: its files are read and its address is taken.
 pub struct Bound {
@@ -39,9 +39,9 @@ fn port(address: &str) -> Option<&str> {
 /// Puts a listener together. The files it names are read here.
 ///
 /// # Errors
-/// One sentence that names the file.
-pub fn prepare(control: &ProxyControl, config: &ListenerConfig, socket: TcpListener) -> Result<Bound, String> {
-    let prepared = control.prepare_listener(config).map_err(|error| error.to_string())?;
+/// When one of them cannot be used; the sentence names it.
+pub fn prepare(control: &ProxyControl, config: &ListenerConfig, socket: TcpListener) -> Result<Bound, ProxyError> {
+    let prepared = control.prepare_listener(config)?;
     Ok(Bound { prepared, socket, is_tls: config.tls.is_some() })
 }
 

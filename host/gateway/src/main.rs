@@ -1,5 +1,6 @@
 //! The binary `watchgate`: command line and file -> settings -> rooms -> serve -> drain; and the commands that ask a running one.
 
+mod caution;
 mod changes;
 mod cli;
 mod commands;
@@ -10,6 +11,7 @@ mod file;
 mod guard_defaults;
 mod listeners;
 mod operator;
+mod own_checks;
 mod reload;
 mod rooms;
 mod run;
@@ -62,7 +64,7 @@ fn serve(arguments: RunArguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("watchgate: {error:#}");
-            ExitCode::FAILURE
+            if run::is_of_configuration(&error) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

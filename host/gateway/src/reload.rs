@@ -1,18 +1,21 @@
 //! The configuration is read again when its files change, on SIGHUP, and when an operator asks: put into force whole or not at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::block_in_place;
+use tokio::time::Instant;
 use watchgate_admin::{ConfigComplaint, ConfigReload};
 use watchgate_alerts::Alerts;
 use watchgate_health::Health;
-use watchgate_proxy::{ListenerConfig, PreparedListener, ProxyControl};
+use watchgate_proxy::{ListenerConfig, PreparedListener, ProxyControl, ProxyError};
 use watchgate_telemetry::log::LogHandle;
 use watchgate_telemetry::{ConfigReload as ReloadResult, ConfigReloadFinished, Telemetry};
 
+use crate::caution::{losses, may_be_cut_off};
 use crate::changes::{changes, needs_restart};
 use crate::cli::RunArguments;
 use crate::complaint::{Complaint, Place};
@@ -23,6 +26,11 @@ use crate::settings::{self, Settings};
 
 /// Operators who wait for a reload at once; more are turned away.
 const WAITING: usize = 16;
+
+/// A configuration whose address is taken is tried again after this long, and each time after twice as long.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// But never more seldom than this.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 type Answer = oneshot::Sender<ConfigReload>;
 
@@ -65,8 +73,28 @@ impl ReloadSender {
 /// Why the configuration is read again.
 enum Cause {
     Files,
+    /// An address that could not be taken may be free now.
+    Retry,
     Hangup,
     Operator(Answer),
+}
+
+/// Why a sound configuration cannot be put into force.
+enum Obstacle {
+    /// An address cannot be taken. Nothing need change in the files for it to become free.
+    Address(String),
+    /// A file is of no use.
+    Unusable(String),
+}
+
+/// A configuration that is tried again, while it is the newest.
+struct Retry {
+    read: Box<Settings>,
+    at: Instant,
+    /// Time between the try before and this one.
+    wait: Duration,
+    /// Why it was refused.
+    complaint: String,
 }
 
 /// Puts configurations into force.
@@ -79,6 +107,7 @@ pub struct Reloader {
     waiting_for_restart: Vec<&'static str>,
     /// The newest configuration was refused.
     is_behind: bool,
+    retry: Option<Retry>,
     control: Arc<ProxyControl>,
     health: Arc<Health>,
     alerts: Arc<Alerts>,
@@ -102,6 +131,7 @@ impl Reloader {
             in_force: settings,
             waiting_for_restart: Vec::new(),
             is_behind: false,
+            retry: None,
             control,
             health: rooms.health.clone(),
             alerts: rooms.alerts.clone(),
@@ -121,57 +151,107 @@ impl Reloader {
                 Some(answer) = operators.requests.recv() => Cause::Operator(answer),
                 Some(()) = hangups.recv() => Cause::Hangup,
                 () = self.watch.changed() => Cause::Files,
+                () = due(self.retry.as_ref()) => Cause::Retry,
             };
-            let is_asked_for = !matches!(cause, Cause::Files);
-            let outcome = self.reload(is_asked_for).await;
-            if let Cause::Operator(answer) = cause {
+            match cause {
+                Cause::Files => self.reload_changed().await,
+                Cause::Retry => self.retry().await,
+                Cause::Hangup => drop(self.reload_asked_for().await),
                 // Who asked may have left.
-                let _ = answer.send(outcome);
+                Cause::Operator(answer) => drop(answer.send(self.reload_asked_for().await)),
             }
         }
     }
 
-    async fn reload(&mut self, is_asked_for: bool) -> ConfigReload {
+    /// Somebody says that the files are as they should be; if one is open for writing, that cannot be.
+    async fn reload_asked_for(&mut self) -> ConfigReload {
+        if !self.watch.is_written().await {
+            let text = "a file of the configuration is being written: ask again when whoever writes it has closed it";
+            return self.refuse(vec![Complaint::together(text)]);
+        }
+        match self.read().await {
+            Ok(read) => self.put_into_force(read, true, None).await,
+            Err(complaints) => self.refuse(complaints),
+        }
+    }
+
+    async fn reload_changed(&mut self) {
+        match self.read().await {
+            Err(complaints) => drop(self.refuse(complaints)),
+            Ok(read) if !self.watch.is_confirmed() && may_be_cut_off(&self.in_force, &read) => {
+                tracing::debug!("the configuration says less than before; it counts when it stays so");
+                self.watch.doubt();
+            }
+            Ok(read) => drop(self.put_into_force(read, false, None).await),
+        }
+    }
+
+    async fn retry(&mut self) {
+        if let Some(retry) = self.retry.take() {
+            let read = Settings::clone(&retry.read);
+            self.put_into_force(read, false, Some(retry)).await;
+        }
+    }
+
+    /// Reads the files.
+    async fn read(&mut self) -> Result<Settings, Vec<Complaint>> {
+        // Another text is another matter.
+        self.retry = None;
         self.watch.look().await;
         let arguments = self.arguments.clone();
-        let loaded = match tokio::task::spawn_blocking(move || settings::load(&arguments)).await {
-            Ok(loaded) => loaded,
-            Err(end) => return self.refuse(vec![Complaint::together(format!("the configuration could not be read: {end}"))]),
-        };
+        let loaded = tokio::task::spawn_blocking(move || settings::load(&arguments))
+            .await
+            .map_err(|end| vec![Complaint::together(format!("the configuration could not be read: {end}"))])?;
         self.watch.follow(loaded.files);
-        let read = match loaded.settings {
-            Ok(settings) => settings,
-            Err(complaints) => return self.refuse(complaints),
-        };
+        loaded.settings
+    }
+
+    async fn put_into_force(&mut self, read: Settings, is_asked_for: bool, earlier: Option<Retry>) -> ConfigReload {
         let needs_restart = needs_restart(&self.in_force, &read);
-        let wanted = read.with_start_only_of(&self.in_force);
+        let wanted = read.clone().with_start_only_of(&self.in_force);
         let changed = changes(&self.in_force, &wanted);
-        if !changed.is_empty() {
+        if changed.is_empty() {
+            self.in_force.written = wanted.written;
+        } else {
             match self.make_ready(&wanted).await {
                 Ok(ready) => self.apply(ready, wanted),
-                Err(problem) => return self.refuse(vec![Complaint::together(problem)]),
+                Err(Obstacle::Unusable(problem)) => return self.refuse(vec![Complaint::together(problem)]),
+                Err(Obstacle::Address(problem)) => return self.wait_for_address(read, problem, earlier),
             }
         }
         self.report(&changed, &needs_restart, is_asked_for);
         ConfigReload::Applied { changed, needs_restart: needs_restart.into_iter().map(str::to_owned).collect() }
     }
 
+    /// Refuses a configuration until its addresses can be taken. That they still cannot is no news.
+    fn wait_for_address(&mut self, read: Settings, complaint: String, earlier: Option<Retry>) -> ConfigReload {
+        let earlier = earlier.filter(|earlier| earlier.complaint == complaint);
+        let wait = earlier.as_ref().map_or(FIRST_RETRY, |earlier| (earlier.wait * 2).min(LONGEST_RETRY));
+        let said = Complaint::together(format!("{complaint}; it is tried again until the configuration changes"));
+        self.retry = Some(Retry { read: Box::new(read), at: Instant::now() + wait, wait, complaint });
+        match earlier {
+            Some(_) => ConfigReload::Refused { complaints: vec![shown(said)] },
+            None => self.refuse(vec![said]),
+        }
+    }
+
     /// Does everything that can fail. Traffic sees nothing of it, and dropping the result undoes it.
-    async fn make_ready(&self, wanted: &Settings) -> Result<Ready, String> {
+    async fn make_ready(&self, wanted: &Settings) -> Result<Ready, Obstacle> {
+        let unusable = |error: ProxyError| Obstacle::Unusable(error.to_string());
         let running = &self.in_force.listeners;
         let (mut opened, mut changed) = (Vec::new(), Vec::new());
         for config in &wanted.listeners {
             match running.iter().find(|other| other.address == config.address) {
                 Some(same) if same == config => {}
-                Some(_) => changed.push(self.control.prepare_listener(config).map_err(|error| error.to_string())?),
+                Some(_) => changed.push(self.control.prepare_listener(config).map_err(unusable)?),
                 None => {
-                    let socket = listeners::bind(&config.address, "traffic", running).await?;
-                    opened.push(listeners::prepare(&self.control, config, socket)?);
+                    let socket = listeners::bind(&config.address, "traffic", running).await.map_err(Obstacle::Address)?;
+                    opened.push(listeners::prepare(&self.control, config, socket).map_err(unusable)?);
                 }
             }
         }
         // Reads files, and all authorities of the system.
-        let proxy = block_in_place(|| self.control.prepare(wanted.proxy.clone())).map_err(|error| error.to_string())?;
+        let proxy = block_in_place(|| self.control.prepare(wanted.proxy.clone())).map_err(unusable)?;
         Ok(Ready { proxy, opened, changed })
     }
 
@@ -199,6 +279,9 @@ impl Reloader {
         }
         if wanted.warnings != self.in_force.warnings {
             wanted.warn();
+        }
+        for loss in losses(&self.in_force, &wanted) {
+            tracing::warn!("the configuration in force protects less than the one before: {loss}");
         }
         self.in_force = wanted;
     }
@@ -228,6 +311,14 @@ impl Reloader {
             tracing::error!("configuration refused, the one before stays in force: {complaint}");
         }
         ConfigReload::Refused { complaints: complaints.into_iter().map(shown).collect() }
+    }
+}
+
+/// Returns when it is time to try again; never without a reason to.
+async fn due(retry: Option<&Retry>) {
+    match retry {
+        Some(retry) => tokio::time::sleep_until(retry.at).await,
+        None => std::future::pending().await,
     }
 }
 

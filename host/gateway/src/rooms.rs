@@ -20,6 +20,7 @@ use watchgate_telemetry::Telemetry;
 use watchgate_telemetry::log::LogHandle;
 
 use crate::commands::GatewayCommands;
+use crate::own_checks::JwksCheck;
 use crate::reload::ReloadSender;
 use crate::settings::{Cache, Settings};
 
@@ -66,6 +67,7 @@ impl Rooms {
         let catalog = start_catalog(&foundation, &board, &stopped)?;
         let (calls, live) = (proxy.upstream_calls(), (*live).clone());
         let health = Health::start(settings.health.clone(), calls, live.clone(), board.clone(), telemetry.clone(), stopped.clone());
+        health.show(Arc::new(JwksCheck(proxy.control())));
         let begun = Instant::now();
         let clock = Arc::new(move || Moment { elapsed: begun.elapsed(), wall: SystemTime::now() });
         let alerts = Alerts::start(&settings.alerts, clock, live, telemetry.clone(), stopped.clone()).map_err(|mistakes| {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::runtime::Handle;
 use watchgate_hooks::{HookSet, LiveHooks};
-use watchgate_proxy::Proxy;
+use watchgate_proxy::{Proxy, ProxyError};
 use watchgate_telemetry::log::{self, LogHandle};
-use watchgate_telemetry::{Telemetry, TelemetryConfig};
+use watchgate_telemetry::{PushConfigError, Telemetry, TelemetryConfig, TelemetryError};
 
 use crate::cli::RunArguments;
 use crate::listeners;
@@ -25,6 +25,17 @@ pub fn run(arguments: RunArguments, settings: Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
     let workers = runtime.metrics().num_workers();
     runtime.block_on(serve(arguments, settings, log, workers))
+}
+
+/// Whether what could not be started cannot be as it is configured: a file that is named for a part and is of no use to it.
+pub fn is_of_configuration(error: &anyhow::Error) -> bool {
+    let is_of_telemetry = |error: &TelemetryError| match error {
+        TelemetryError::Traces(why) | TelemetryError::Metrics(why) | TelemetryError::Logs(why) => {
+            !matches!(why, PushConfigError::Thread(_))
+        }
+        TelemetryError::AccessLog { .. } => false,
+    };
+    error.is::<ProxyError>() || error.downcast_ref().is_some_and(is_of_telemetry)
 }
 
 async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, workers: usize) -> anyhow::Result<()> {
@@ -56,9 +67,9 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
     let live = Arc::new(LiveHooks::new(HookSet { missing_required: settings.required.clone(), ..HookSet::empty() }));
     let proxy = Proxy::new(settings.proxy.clone(), live.clone(), telemetry.clone())?;
     let control = proxy.control();
-    let traffic: Result<Vec<_>, String> =
+    let traffic: Result<Vec<_>, ProxyError> =
         sockets.into_iter().map(|(config, socket)| listeners::prepare(&control, config, socket)).collect();
-    let traffic = traffic.map_err(anyhow::Error::msg)?;
+    let traffic = traffic?;
     let (reloads, requests) = reload::channel();
     let foundation = Foundation { settings: &settings, workers, live: &live, proxy: &proxy, telemetry, log: log.clone(), reloads };
     let rooms = Rooms::start(foundation, admin)?;
@@ -85,4 +96,29 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
     tokio::time::sleep(settings.proxy.timeouts.drain_delay).await;
     proxy.drain().await;
     rooms.stop().await
+}
+
+#[cfg(test)]
+mod tests {
+    use watchgate_telemetry::{AccessLogTarget, MetricsPushConfig, PushConfig, PushTls};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_named_and_not_there_is_a_mistake_of_the_configuration() {
+        let check = |config: TelemetryConfig, expected: bool| {
+            let error = anyhow::Error::from(Telemetry::new(config).err().unwrap());
+            assert_eq!(is_of_configuration(&error), expected, "{error}");
+        };
+        let tls = PushTls { ca: Some("/no/such/ca.pem".into()), client: None };
+        let push = PushConfig { endpoint: "https://127.0.0.1:1".to_owned(), tls, ..MetricsPushConfig::default().push };
+        let metrics_push = Some(MetricsPushConfig { push, ..MetricsPushConfig::default() });
+        check(TelemetryConfig { metrics_push, ..TelemetryConfig::default() }, true);
+        check(
+            TelemetryConfig { access_log: AccessLogTarget::File("/no/such/folder/access.log".into()), ..TelemetryConfig::default() },
+            false,
+        );
+        assert!(is_of_configuration(&ProxyError::Auth("the JWKS file".to_owned()).into()));
+        assert!(!is_of_configuration(&anyhow::anyhow!("a port is taken")));
+    }
 }

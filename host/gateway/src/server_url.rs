@@ -27,12 +27,12 @@ pub fn public(url: &str) -> Result<String, String> {
     checked(url).map(|_| url.trim_end_matches('/').to_owned())
 }
 
-/// Reads the URL of something that the gateway fetches.
+/// Reads the URL of something other than a server that the gateway asks; `example` is one that would do.
 ///
 /// # Errors
 /// A sentence that completes "VALUE ...".
-pub fn fetched(url: &str) -> Result<String, String> {
-    let uri: Uri = url.parse().map_err(|_| format!("is not a URL such as https://issuer.example.com/jwks: \"{url}\""))?;
+pub fn fetched(url: &str, example: &str) -> Result<String, String> {
+    let uri: Uri = url.parse().map_err(|_| format!("is not a URL such as {example}: \"{url}\""))?;
     authority(&uri, url)?;
     Ok(url.to_owned())
 }
@@ -128,8 +128,10 @@ mod tests {
         assert_eq!(public("https://mcp.example.com/weather/").unwrap(), "https://mcp.example.com/weather");
         assert!(public("https://mcp.example.com/?a=b").unwrap_err().contains("query"));
         assert!(public("mcp.example.com").unwrap_err().contains("http://"));
-        assert_eq!(fetched("https://issuer.example.com/jwks?v=1").unwrap(), "https://issuer.example.com/jwks?v=1");
-        assert!(fetched("file:///etc/jwks").unwrap_err().contains("http"));
+        let example = "https://issuer.example.com/jwks";
+        assert_eq!(fetched("https://issuer.example.com/jwks?v=1", example).unwrap(), "https://issuer.example.com/jwks?v=1");
+        assert!(fetched("file:///etc/jwks", example).unwrap_err().contains("http"));
+        assert!(fetched("a b", example).unwrap_err().contains("such as https://issuer.example.com/jwks"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use watchgate_alerts::AlertsConfig;
 use watchgate_health::HealthConfig;
 use watchgate_proxy::{ListenerConfig, Mount, ProxyConfig, ServerConfig};
 
+use crate::caution::Written;
 use crate::cli::RunArguments;
 use crate::complaint::Complaint;
 use crate::effective;
@@ -76,6 +77,8 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// All of it as the file would say it.
     pub document: Value,
+    /// What the file says.
+    pub written: Written,
 }
 
 /// What came of reading everything.
@@ -168,6 +171,7 @@ fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<C
         alerts: file.alerts,
         warnings: Vec::new(),
         document,
+        written: Written { text: file.text, document: file.document },
     };
     effective::show_guard(&mut settings.document, &settings.proxy.guard);
     if settings.proxy.guard.hosts.is_none() && !guard_is_said {

@@ -77,6 +77,15 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
+/// Something of the gateway's own that health shows, a check of kind `core`. It is asked for each snapshot, so it must not block.
+pub trait OwnCheck: Send + Sync {
+    /// The check's name.
+    fn name(&self) -> &'static str;
+
+    /// How it stands, and one sentence; `None` while there is nothing to check.
+    fn look(&self) -> Option<(CheckStatus, String)>;
+}
+
 /// What one run of a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {

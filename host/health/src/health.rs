@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use watchgate_hooks::{LiveHooks, StatusBoard, UpstreamCalls};
 use watchgate_telemetry::{HealthCheckFinished, Telemetry};
 
-use crate::check::{CheckKind, CheckStatus, Finding};
+use crate::check::{CheckKind, CheckStatus, Finding, OwnCheck};
 use crate::plugin_checks::PluginChecks;
 use crate::plugin_states;
 use crate::results::Results;
@@ -47,6 +47,7 @@ impl Default for HealthConfig {
 pub struct Health {
     watched: Arc<Watched>,
     board: Arc<StatusBoard>,
+    own: Mutex<Vec<Arc<dyn OwnCheck>>>,
     draining: AtomicBool,
     started: Instant,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -79,7 +80,19 @@ impl Health {
             watched.results.open(CheckKind::Upstream, server, now);
         }
         let task = tokio::spawn(work(calls, Arc::clone(&watched), shutdown));
-        Arc::new(Self { watched, board, draining: AtomicBool::new(false), started: Instant::now(), task: Mutex::new(Some(task)) })
+        Arc::new(Self {
+            watched,
+            board,
+            own: Mutex::default(),
+            draining: AtomicBool::new(false),
+            started: Instant::now(),
+            task: Mutex::new(Some(task)),
+        })
+    }
+
+    /// Shows this check too.
+    pub fn show(&self, check: Arc<dyn OwnCheck>) {
+        self.own.lock().push(check);
     }
 
     /// Checks like this from now on. Servers that are in both configurations keep their last result.
@@ -105,6 +118,7 @@ impl Health {
     pub fn snapshot(&self) -> HealthSnapshot {
         let plugins = self.board.read();
         self.watched.results.finish(CheckKind::Core, plugin_states::NAME, plugin_states::look(&plugins), SystemTime::now());
+        self.look_at_own();
         let checks = self.watched.results.all();
         let startup = *self.watched.startup_done.borrow();
         let not_ready_because = not_ready_because(&Situation {
@@ -125,6 +139,19 @@ impl Health {
             checks,
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.started.elapsed(),
+        }
+    }
+
+    fn look_at_own(&self) {
+        let (results, now) = (&self.watched.results, SystemTime::now());
+        for check in self.own.lock().iter() {
+            match check.look() {
+                Some((status, detail)) => {
+                    results.open(CheckKind::Core, check.name(), now);
+                    results.finish(CheckKind::Core, check.name(), Finding::new(status, detail), now);
+                }
+                None => results.close(CheckKind::Core, check.name()),
+            }
         }
     }
 

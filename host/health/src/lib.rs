@@ -15,7 +15,7 @@ mod server_checks;
 mod snapshot;
 mod verdict;
 
-pub use check::{Check, CheckKind, CheckStatus};
+pub use check::{Check, CheckKind, CheckStatus, OwnCheck};
 pub use health::{Health, HealthConfig};
 pub use snapshot::HealthSnapshot;
 pub use verdict::{Overall, UNKNOWN_COUNTS_AS_FAILING};

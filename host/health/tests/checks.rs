@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use watchgate_health::{Check, CheckKind, CheckStatus, Health, HealthConfig, HealthSnapshot, Overall};
+use watchgate_health::{Check, CheckKind, CheckStatus, Health, HealthConfig, HealthSnapshot, Overall, OwnCheck};
 use watchgate_hooks::{
     BoxFuture, FailureReason, HealthCheck, HealthReport, HealthStatus, HookFailure, HookSet, LiveHooks, StatusBoard, UpstreamCallError,
     UpstreamCalls, UpstreamRequest, UpstreamResponse,
@@ -314,6 +314,35 @@ async fn shutdown_ends_all_checks() {
     while scene.ran.try_recv().is_ok() {}
     scene.until(300).await;
     assert_eq!((scene.asked().len(), scene.ran.try_recv().is_err()), (0, true));
+}
+
+/// As long as there is something to check; what it found last is of no meaning after that.
+struct Keys(Mutex<Option<CheckStatus>>);
+
+impl OwnCheck for Keys {
+    fn name(&self) -> &'static str {
+        "keys"
+    }
+
+    fn look(&self) -> Option<(CheckStatus, String)> {
+        self.0.lock().map(|status| (status, "as said".to_owned()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_gateway_says_of_itself_is_shown_and_degrades_it() {
+    let scene = Scene::begin(Server::Modern, &[], false);
+    let keys = Arc::new(Keys(Mutex::new(None)));
+    scene.health.show(keys.clone());
+    for (status, overall) in
+        [(None, Overall::Ok), (Some(CheckStatus::Degraded), Overall::Degraded), (Some(CheckStatus::Ok), Overall::Ok), (None, Overall::Ok)]
+    {
+        *keys.0.lock() = status;
+        let snapshot = scene.until(1).await;
+        let shown = snapshot.checks.iter().find(|check| check.name == "keys");
+        assert_eq!(shown.map(|check| (check.kind, check.status, check.detail.as_str())), status.map(|is| (CheckKind::Core, is, "as said")));
+        assert_eq!((snapshot.status, snapshot.ready), (overall, true));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, header};
 use hyper::body::Incoming;
 use watchgate_mcp::header as mcp_header;
 use watchgate_mcp::method::SUBSCRIPTIONS_LISTEN;
-use watchgate_telemetry::{AuthResult, GuardRefusal, GuardRefused, Limit};
+use watchgate_telemetry::{GuardRefusal, GuardRefused, Limit};
 
 use crate::auth::{Verdict, challenge};
 use crate::config::AuthConfig;
@@ -74,15 +74,11 @@ async fn judge(
         return Ok(());
     }
     let verdict = authenticator.check(&parts.headers).await;
-    exchange.server.metrics.authenticated(match verdict {
-        Verdict::Known(_) => AuthResult::Known,
-        Verdict::Missing => AuthResult::Missing,
-        Verdict::Invalid => AuthResult::Invalid,
-        Verdict::Expired => AuthResult::Expired,
-    });
+    exchange.server.metrics.authenticated(verdict.result());
     let name = match verdict {
         Verdict::Known(name) => name,
         verdict => {
+            exchange.note_turned_away(verdict.result());
             let resource = routed.and_then(|(index, _)| plan.resources[*index].as_ref());
             let challenge = challenge(&verdict, resource.map(ProtectedResource::url));
             return Err(TurnedAway { fault: Fault::Unauthorized, challenge: Some(challenge) });

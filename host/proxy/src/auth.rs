@@ -1,8 +1,10 @@
 //! Whom the gateway lets in: bearer keys, and JSON Web Tokens.
 //!
-//! The headers of a request go in, a [`Verdict`] comes out. [`jwks`] holds the public keys that tokens are verified with and keeps them
-//! fresh in the background; everything else is computed from what is in memory.
+//! The headers of a request go in, a [`Verdict`] comes out. [`jwks`] holds the public keys that tokens are verified with, [`fetched`] keeps those
+//! of an issuer fresh in the background; everything else is computed from what is in memory.
 
+mod claims;
+mod fetched;
 mod jwks;
 mod jwt;
 mod key_set;
@@ -20,11 +22,13 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::header::{self, HeaderMap};
 use sha2::{Digest as _, Sha256};
+use watchgate_telemetry::AuthResult;
 
+use crate::JwksStatus;
 use crate::config::AuthConfig;
 use crate::tls::error::TlsError;
 
-use jwks::Pace;
+use fetched::Pace;
 use jwt::Jwt;
 use keys::Keys;
 
@@ -34,7 +38,7 @@ type Digest = [u8; 32];
 /// Decides who is let in.
 pub(crate) struct Authenticator {
     keys: Keys,
-    jwt: Option<Jwt>,
+    jwt: Option<Arc<Jwt>>,
 }
 
 /// Who asks.
@@ -44,23 +48,24 @@ pub(crate) enum Verdict {
     Known(Arc<str>),
     /// No key and no token was given.
     Missing,
-    /// Neither one of the keys nor an acceptable token.
-    Invalid,
-    /// A good token, but for its age.
-    Expired,
+    /// Neither one of the keys nor an acceptable token; why, for operators.
+    Refused(AuthResult),
+}
+
+impl Verdict {
+    /// The word for it in metrics and logs.
+    pub(crate) fn result(&self) -> AuthResult {
+        match self {
+            Self::Known(_) => AuthResult::Known,
+            Self::Missing => AuthResult::Missing,
+            Self::Refused(why) => *why,
+        }
+    }
 }
 
 /// Why nobody could be let in as configured. The operator's fault.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthError {
-    /// The file is missing, cannot be read, or is not one.
-    #[error("the JWKS file {} cannot be read ({reason}): check that it exists and that the gateway may read it", path.display())]
-    Unreadable {
-        /// As configured.
-        path: PathBuf,
-        /// What went wrong.
-        reason: source::LoadError,
-    },
     /// Not JSON, or other JSON.
     #[error("the JWKS file {} is not a set of JSON Web Keys ({reason}): it must look like {{\"keys\": [...]}}", path.display())]
     NotKeys {
@@ -92,18 +97,24 @@ pub(crate) enum AuthError {
 }
 
 impl Authenticator {
-    /// Reads a JWKS file; a JWKS URL is fetched in the background from now on, until this is dropped, and until the first success no token is
-    /// let in. Blocks on the file system. Must be called within a tokio runtime.
+    /// A JWKS URL is fetched in the background from now on, until this is dropped, and until the first success no token is let in; `earlier` hands
+    /// over what it has fetched from there. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When the file holds no usable key, or the URL is none.
-    pub(crate) fn start(config: &AuthConfig) -> Result<Arc<Self>, AuthError> {
-        Self::start_at(config, Pace::default())
+    pub(crate) fn start(config: &AuthConfig, earlier: Option<&Self>) -> Result<Arc<Self>, AuthError> {
+        Self::start_at(config, Pace::default(), earlier)
     }
 
-    fn start_at(config: &AuthConfig, pace: Pace) -> Result<Arc<Self>, AuthError> {
-        let jwt = config.jwt.as_ref().map(|jwt| Jwt::start(jwt, pace)).transpose()?;
+    fn start_at(config: &AuthConfig, pace: Pace, earlier: Option<&Self>) -> Result<Arc<Self>, AuthError> {
+        let earlier = earlier.and_then(|earlier| earlier.jwt.as_ref());
+        let jwt = config.jwt.as_ref().map(|jwt| Jwt::start(jwt, pace, earlier)).transpose()?;
         Ok(Arc::new(Self { keys: Keys::new(&config.keys), jwt }))
+    }
+
+    /// How it stands with the keys of tokens, where there are any.
+    pub(crate) fn jwks(&self) -> Option<JwksStatus> {
+        self.jwt.as_ref().map(|jwt| jwt.jwks.status())
     }
 
     /// Who sent these headers. Does not wait, except for a token of a key that is not known: then for one refetch of the keys, at most
@@ -119,7 +130,7 @@ impl Authenticator {
         }
         match &self.jwt {
             Some(jwt) => jwt.check(token, &digest).await,
-            None => Verdict::Invalid,
+            None => Verdict::Refused(AuthResult::Invalid),
         }
     }
 }
@@ -129,8 +140,8 @@ impl Authenticator {
 pub(crate) fn challenge(verdict: &Verdict, metadata: Option<&str>) -> HeaderValue {
     let challenge = match verdict {
         Verdict::Known(_) | Verdict::Missing => "Bearer",
-        Verdict::Invalid => "Bearer error=\"invalid_token\"",
-        Verdict::Expired => "Bearer error=\"invalid_token\", error_description=\"The access token expired\"",
+        Verdict::Refused(AuthResult::Expired) => "Bearer error=\"invalid_token\", error_description=\"The access token expired\"",
+        Verdict::Refused(_) => "Bearer error=\"invalid_token\"",
     };
     let told = metadata.and_then(|url| {
         let separator = if challenge.contains(' ') { "," } else { "" };
@@ -145,9 +156,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Verdict> {
     let value = values.next().ok_or(Verdict::Missing)?;
     if values.next().is_some() {
         // Which of them the server would read is anybody's guess.
-        return Err(Verdict::Invalid);
+        return Err(Verdict::Refused(AuthResult::Invalid));
     }
-    let value = value.to_str().map_err(|_| Verdict::Invalid)?.trim();
+    let value = value.to_str().map_err(|_| Verdict::Refused(AuthResult::Invalid))?.trim();
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     let token = token.trim_start();
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use watchgate_mcp::trace_meta::MetaTrace;
 
 use crate::server_config::ServerConfig;
@@ -133,7 +134,7 @@ pub struct JwtConfig {
     pub name_claim: String,
     /// Tolerance for clocks that differ.
     pub leeway: Duration,
-    /// How often keys are fetched or read again.
+    /// How often keys are fetched again.
     pub refresh: Duration,
     /// Who gives clients their tokens (issuers of RFC 8414): the gateway says so of servers with a public URL. Where there are none, servers say it
     /// themselves.
@@ -143,9 +144,14 @@ pub struct JwtConfig {
 /// A set of JSON Web Keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JwksSource {
-    /// Read again when it changes.
-    File(PathBuf),
-    /// `http` or `https`.
+    /// A file as it was when the configuration was read; another content is another configuration.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// What is in it. Public keys, no secret.
+        content: Bytes,
+    },
+    /// `http` or `https`. Fetched again and again.
     Url(String),
 }
 

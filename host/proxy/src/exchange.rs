@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use watchgate_hooks::PolicyCall;
 use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header, rpc_error};
 use watchgate_telemetry::log::LogContext;
-use watchgate_telemetry::{ErrorType, HttpMethod, InFlightGuard, TraceId};
+use watchgate_telemetry::{AuthResult, ErrorType, HttpMethod, InFlightGuard, TraceId};
 
 use crate::client_connection::Caller;
 use crate::endpoint::Endpoint;
@@ -222,6 +222,12 @@ impl Exchange {
     /// The name that the client's key or token is bound to.
     pub(crate) fn client_name(&self) -> Option<&str> {
         self.client_name.as_deref()
+    }
+
+    /// The gate does not let the client in.
+    pub(crate) fn note_turned_away(&mut self, result: AuthResult) {
+        self.line.auth_result = Some(result);
+        tracing::debug!(server = %self.server.name, client = %self.client, result = result.as_str(), "turned away by the gate");
     }
 
     /// The client's address.

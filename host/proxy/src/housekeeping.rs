@@ -1,11 +1,12 @@
-//! What is done beside traffic, every second: idle connections, operations and sessions end, certificates are read again, endpoints are probed.
+//! What is done beside traffic, every second: idle connections, operations and sessions end, certificates are read again, endpoints are probed,
+//! and the keys of tokens are shown.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
-use watchgate_telemetry::{CertificateMetrics, CertificateReload};
+use watchgate_telemetry::{CertificateMetrics, CertificateReload, JwksInUse};
 
 use crate::ProxyControl;
 use crate::connect::open_stream;
@@ -45,6 +46,8 @@ pub(crate) async fn keep(control: Arc<ProxyControl>) {
         shared.abandon(shared.pending.expire(Instant::now()));
         shared.end_idle_sessions();
         refresh_certificates(&control, &mut shown).await;
+        // Not where they are loaded: that is also done for configurations that are then refused.
+        shared.telemetry.emit(JwksInUse { keys: control.jwks().map(|jwks| (jwks.keys, jwks.loaded)) });
         round += 1;
         let over = phase.wait_for(|phase| *phase == Phase::EndStreams);
         if timeout(ROUND, over).await.is_ok() {

@@ -68,7 +68,7 @@ mod upstream_connection;
 mod whole_body;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::net::TcpListener;
 use watchgate_hooks::{LiveHooks, UpstreamCalls};
@@ -139,6 +139,19 @@ pub struct BreakerStatus {
     pub state: &'static str,
     /// `open` or `closed` where it was set by hand.
     pub forced: Option<&'static str>,
+}
+
+/// How it stands with the keys that tokens of clients are verified with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwksStatus {
+    /// The file, or the URL without its query.
+    pub source: String,
+    /// Keys that can verify a token; with none no token is let in.
+    pub keys: usize,
+    /// When they were last loaded, or found to be the same; `None` before the first time.
+    pub loaded: Option<SystemTime>,
+    /// Why they could not be loaded when that was last tried.
+    pub trouble: Option<String>,
 }
 
 /// What an operator decides about a circuit breaker.
@@ -231,6 +244,11 @@ impl ProxyControl {
     /// When a part of the configuration cannot be used; the sentence names it.
     pub fn prepare(&self, config: ProxyConfig) -> Result<Prepared, ProxyError> {
         self.shared.prepare(config).map(Prepared)
+    }
+
+    /// How it stands with the keys of tokens, where the configuration in force lets tokens in.
+    pub fn jwks(&self) -> Option<JwksStatus> {
+        self.shared.plan.load().authenticator.as_ref().and_then(|authenticator| authenticator.jwks())
     }
 
     /// The circuit breaker of every endpoint, in the order of the configuration.

@@ -1,7 +1,7 @@
 //! What the access line says of an exchange's messages, gathered while they pass.
 
 use watchgate_mcp::Outcome;
-use watchgate_telemetry::{AccessLine, NameKind};
+use watchgate_telemetry::{AccessLine, AuthResult, NameKind};
 
 use crate::operation::OpenOperation;
 
@@ -15,6 +15,8 @@ pub(crate) struct LineFacts {
     pub(crate) rpc_error_code: Option<i64>,
     pub(crate) error_id: Option<Box<str>>,
     pub(crate) fault: Option<&'static str>,
+    /// Why the gate let nobody in.
+    pub(crate) auth_result: Option<AuthResult>,
     pub(crate) is_listen: bool,
 }
 
@@ -60,6 +62,7 @@ impl LineFacts {
             rpc_error_code: self.rpc_error_code,
             error_id: self.error_id,
             fault: self.fault.or_else(|| blame(outcome)),
+            auth_result: self.auth_result.map(AuthResult::as_str),
             ..AccessLine::default()
         }
     }

@@ -216,12 +216,9 @@ impl Plan {
             }
         };
         let servers = config.servers.iter().map(server).collect::<Result<_, _>>()?;
-        // One that goes on keeps the keys it has fetched.
-        let kept = current.filter(|current| current.config.auth == config.auth).and_then(|current| current.authenticator.clone());
-        let authenticator = match (&config.auth, kept) {
-            (Some(auth), None) => Some(Authenticator::start(auth)?),
-            (_, kept) => kept,
-        };
+        // The next one goes on with the keys that the running one has fetched.
+        let earlier = current.and_then(|current| current.authenticator.as_deref());
+        let authenticator = config.auth.as_ref().map(|auth| Authenticator::start(auth, earlier)).transpose()?;
         let resources = config.servers.iter().map(|server| ProtectedResource::of(server, config.auth.as_ref())).collect();
         Ok(Self { servers, guard: Guard::new(&config.guard), authenticator, resources, config })
     }

@@ -139,13 +139,15 @@ pub struct AccessLine {
     pub error_id: Option<Box<str>>,
     /// Whose fault an error is: `client`, `upstream`, `plugin` or `gateway`.
     pub fault: Option<&'static str>,
+    /// Why the gate did not let the client in: a word of [`crate::AuthResult`].
+    pub auth_result: Option<&'static str>,
     /// The client's address.
     pub client: Option<SocketAddr>,
     /// `X-Request-ID` as received; the line holds its first 128 bytes.
     pub request_id: Option<Box<str>>,
     /// How many JSON-RPC requests and notifications the exchange carried.
     pub operations: u32,
-    /// The name that the client's key or token is bound to, never the key; the line holds its first 128 bytes.
+    /// The name of the client's key, or of its token, which begins with `jwt:`; never the key. The line holds its first 128 bytes.
     pub client_name: Option<Arc<str>>,
     /// The authority of the endpoint that was chosen, where the server has several.
     pub endpoint: Option<Arc<str>>,
@@ -225,6 +227,12 @@ pub struct ConfigReloadFinished {
     pub result: ConfigReload,
 }
 
+/// How it stands with the keys that tokens of clients are verified with.
+pub struct JwksInUse {
+    /// How many there are, and when they were last loaded; `None` where no tokens are configured.
+    pub keys: Option<(usize, Option<SystemTime>)>,
+}
+
 /// A probe told whether the server works. Counts only for servers that have handles, see [`Telemetry::server`]: a probe may end
 /// after its server was retired.
 pub struct ServerUp<'a> {
@@ -293,6 +301,7 @@ facts! {
     UpstreamConnected<'_> => |fact, _telemetry| fact.server.upstream_connected(fact.duration, fact.ok);
     ConnectionRefused => |fact, telemetry| telemetry.refusals().connections.count(fact.reason);
     GuardRefused => |fact, telemetry| telemetry.refusals().guard.count(fact.reason);
+    JwksInUse => |fact, telemetry| telemetry.jwks_in_use(&fact);
     ConfigReloadFinished => |fact, telemetry| telemetry.config_reload_finished(&fact);
     ServerUp<'_> => |fact, telemetry| telemetry.server_up(&fact);
     ReloadFinished<'_> => |fact, telemetry| telemetry.reload_finished(&fact);

@@ -152,9 +152,13 @@ metrics! {
     counter StreamsLimited streams_limited "watchgate_streams_limited_total" [Server]
         "Event streams refused because their client had too many: `watchgate_limited_total` with the limit streams.";
     counter Auth auth "watchgate_auth_total" [Server, Result]
-        "Verdicts on credentials; result is the gateway's own known, missing, invalid or expired, or the server's upstream_401 or upstream_403.";
+        "Verdicts on credentials; result is the gateway's own known, missing, invalid (neither a known key nor a token), or what is wrong with a token (unknown_key, wrong_signature, unsupported_token, missing_claim, wrong_issuer, wrong_audience, not_yet_valid, expired), or the server's upstream_401 or upstream_403.";
+    gauge JwksKeys jwks_keys "watchgate_jwks_keys" []
+        "Keys that tokens of clients can be verified with; with 0 no token is let in. Only where tokens are configured.";
+    float_gauge JwksLastLoad jwks_last_load "watchgate_jwks_last_load_timestamp_seconds" []
+        "When these keys were last loaded, or found to be the same, seconds since the Unix epoch; absent before the first time.";
     counter ClientRequests client_requests "watchgate_client_requests_total" [Client]
-        "HTTP exchanges that ended, of clients whose key or token is bound to a name.";
+        "HTTP exchanges that ended, of clients that the gate let in: by the name of their key, or `jwt:` and the name in their token.";
     counter Clients clients "watchgate_clients_total" [McpProtocolVersion, ClientInfo]
         "Times that a client introduced itself by an initialize or server/discover that was answered.";
     counter GuardRefused guard_refused "watchgate_guard_refused_total" [Reason]

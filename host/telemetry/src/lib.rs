@@ -53,7 +53,7 @@ pub use endpoint::EndpointMetrics;
 pub use exports::{LogsPushConfig, MetricsPushConfig, OtlpProtocol};
 pub use facts::{
     AccessLine, AlertDelivered, AlertsFiring, ClientIntroduced, ConfigReloadFinished, ConnectionRefused, ErrorType, ExchangeFinished, Fact,
-    GuardRefused, HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped,
+    GuardRefused, HealthCheckFinished, HttpMethod, JwksInUse, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped,
     TraceContextInvalid, UpstreamConnected,
 };
 pub use names::{Label, MetricDefinition, MetricKind, MetricName, Unit};

@@ -191,7 +191,7 @@ labels! {
     Result = "result", "result", "What came of it, from a closed set.";
     Endpoint = "endpoint", Attribute::Endpoint.as_str(), "Host and port of one of the server's endpoints, the port only where it is not the scheme's own (1000 endpoints, then `_other`).";
     Limit = "limit", "limit", "Which bound it was: `rate`, `concurrency`, `streams` (at once, of one client), `request_size`, `request_headers` or `answer_size`.";
-    Client = "client", Attribute::ClientName.as_str(), "The name that the client's key or token is bound to (500 names, then `_other`).";
+    Client = "client", Attribute::ClientName.as_str(), "The name of the client's key, or `jwt:` and the name in its token (500 names, then `_other`).";
     ClientInfo = "client_info", "client_info", "The name in the client's `clientInfo` (the first 100 names, then `_other`); empty without one.";
     Name = "name", "name", "Whose certificate it is: the name of a listener or server (1000 names, then `_other`).";
     Reason = "reason", "reason", "Why, from a closed set; empty where there is nothing to explain.";

@@ -20,8 +20,8 @@ use crate::core::Core;
 use crate::endpoint::EndpointMetrics;
 use crate::exports::{Exports, LogsPushConfig, MetricsPushConfig};
 use crate::facts::{
-    AlertDelivered, AlertsFiring, ClientIntroduced, ConfigReloadFinished, ExchangeFinished, Fact, HealthCheckFinished, ReloadFinished,
-    ServerUp,
+    AlertDelivered, AlertsFiring, ClientIntroduced, ConfigReloadFinished, ExchangeFinished, Fact, HealthCheckFinished, JwksInUse,
+    ReloadFinished, ServerUp,
 };
 use crate::families::Families;
 use crate::log::LogHandle;
@@ -307,9 +307,21 @@ impl Telemetry {
         }
     }
 
+    pub(crate) fn jwks_in_use(&self, fact: &JwksInUse) {
+        let (keys, last_load) = (&self.families().jwks_keys, &self.families().jwks_last_load);
+        match fact.keys {
+            Some((count, _)) => keys.with(&[]).set(i64::try_from(count).unwrap_or(i64::MAX)),
+            None => keys.remove_under(&[]),
+        }
+        match fact.keys.and_then(|(_, loaded)| loaded) {
+            Some(loaded) => last_load.with(&[]).set(seconds_since_epoch(loaded)),
+            None => last_load.remove_under(&[]),
+        }
+    }
+
     fn config_applied(&self) {
         self.families().config_last_reload_successful.with(&[]).set(1);
-        self.families().config_last_reload.with(&[]).set(seconds_since_epoch());
+        self.families().config_last_reload.with(&[]).set(seconds_since_epoch(SystemTime::now()));
     }
 
     pub(crate) fn reload_finished(&self, fact: &ReloadFinished<'_>) {
@@ -317,7 +329,7 @@ impl Telemetry {
         families.reloads.with(&[fact.result, fact.reason.unwrap_or("")]).inc();
         families.reload_duration.with(&[fact.result]).observe(fact.duration.as_secs_f64());
         if fact.result == "live" {
-            families.reload_last_success.with(&[]).set(seconds_since_epoch());
+            families.reload_last_success.with(&[]).set(seconds_since_epoch(SystemTime::now()));
         }
     }
 
@@ -340,8 +352,8 @@ impl Telemetry {
     }
 }
 
-fn seconds_since_epoch() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+fn seconds_since_epoch(moment: SystemTime) -> f64 {
+    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// One client connection; dropping it ends the count.

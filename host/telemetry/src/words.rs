@@ -70,9 +70,23 @@ words! {
         Known = "known",
         /// None were given to the gateway.
         Missing = "missing",
-        /// Ones that the gateway does not know or cannot verify.
+        /// Neither a known key nor a token that can be read.
         Invalid = "invalid",
-        /// A token whose time is over, or has not come.
+        /// A token of a key that is not in the JWKS.
+        UnknownKey = "unknown_key",
+        /// A token that its key has not signed.
+        WrongSignature = "wrong_signature",
+        /// A token that is signed, or says of itself, what cannot be verified.
+        UnsupportedToken = "unsupported_token",
+        /// A token without `exp`, `iss` or `aud`, or with another kind of value there or in `nbf`.
+        MissingClaim = "missing_claim",
+        /// A token of another issuer.
+        WrongIssuer = "wrong_issuer",
+        /// A token for others.
+        WrongAudience = "wrong_audience",
+        /// A token whose time has not come.
+        NotYetValid = "not_yet_valid",
+        /// A token whose time is over.
         Expired = "expired",
         /// The server answered 401.
         Upstream401 = "upstream_401",

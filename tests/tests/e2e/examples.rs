@@ -7,7 +7,7 @@ use std::process::Command;
 use watchgate_tests::{Gateway, GatewayOptions};
 
 /// The public key of RFC 7515, A.3.
-const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "1",
+pub const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "1",
     "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
 
 /// Copies an example into a folder of its own, with every listener on a free port.

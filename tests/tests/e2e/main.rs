@@ -6,6 +6,7 @@ mod broken;
 mod captured;
 mod chaos;
 mod collected;
+mod config_caution;
 mod config_reload;
 mod config_sources;
 mod conformance;

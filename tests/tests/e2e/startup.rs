@@ -88,6 +88,31 @@ fn an_access_log_that_cannot_be_written() {
     }
 }
 
+/// Whoever starts it again and again need not: the configuration must be changed.
+#[test]
+fn a_file_that_is_named_and_of_no_use() {
+    let upstream = Scripted::start(answer);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let named = path.to_str().unwrap();
+    let servers = format!("[servers.a]\nurl = \"{}\"\n", upstream.url());
+    let tokens = format!("[auth.jwt]\njwks_file = \"{named}\"\nissuers = [\"i\"]\naudiences = [\"a\"]\n");
+    let keys = format!("[auth]\nkeys_file = \"{named}\"\n");
+    let listener = format!("[[listeners]]\naddress = \"127.0.0.1:0\"\ntls = {{ certificate = \"{named}\", key = \"{named}\" }}\n");
+    for (content, config) in [("{\"keys\":[]}", tokens), ("", keys), ("no PEM", listener)] {
+        std::fs::write(&path, content).unwrap();
+        let options = GatewayOptions { listeners_of_file: true, ..GatewayOptions::config(&format!("{config}{servers}")) };
+        let exit = refused(&["--admin", "127.0.0.1:0"], options);
+        assert_one_line(&exit, named);
+        assert_eq!(exit.code, Some(64), "{exit:?}");
+    }
+    let collector = [("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/ca.pem")];
+    let environment = collector.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let exit = refused(&ANY_PORTS, GatewayOptions { environment, ..GatewayOptions::config(&servers) });
+    assert_one_line(&exit, "/no/such/ca.pem");
+    assert_eq!(exit.code, Some(64), "{exit:?}");
+}
+
 #[test]
 fn a_plugin_folder_given_by_flag_must_exist() {
     let upstream = Scripted::start(answer);

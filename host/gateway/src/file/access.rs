@@ -10,6 +10,8 @@ use crate::server_url;
 
 const JWT_LEEWAY: Duration = Duration::from_secs(30);
 const JWT_REFRESH: Duration = Duration::from_secs(300);
+/// Those of large issuers have some 10 KiB.
+const MAX_JWKS_BYTES: u64 = 1 << 20;
 
 /// What `[guard]` says. What it does not say follows from the listeners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,6 +95,8 @@ fn read_keys(reader: &mut FileReader<'_>, auth: &Part<'_, '_>) -> Vec<ClientKey>
 
 fn read_keys_file(reader: &mut FileReader<'_>, auth: &Part<'_, '_>, path: &std::path::Path) -> Vec<ClientKey> {
     let mistakes = match secret::read(path).map(|text| keys::parse(&text)) {
+        // Most likely cut short by whoever was to write it; who means it takes the key out of the configuration.
+        Ok(Ok(keys)) if keys.is_empty() => vec![format!("{} has no key: add a line NAME:KEY, or take `keys_file` out", path.display())],
         Ok(Ok(keys)) => return keys,
         Ok(Err(mistakes)) => mistakes.into_iter().map(|(line, problem)| format!("{}:{line}: {problem}", path.display())).collect(),
         Err(problem) => vec![problem],
@@ -104,8 +108,8 @@ fn read_keys_file(reader: &mut FileReader<'_>, auth: &Part<'_, '_>, path: &std::
 }
 
 fn read_jwt(reader: &mut FileReader<'_>, part: &Part<'_, '_>, pass_authorization: bool) -> Option<JwtConfig> {
-    let file = reader.file(part, "jwks_file");
-    let url = reader.parsed(part, "jwks_url", server_url::fetched);
+    let file = read_jwks_file(reader, part);
+    let url = reader.parsed(part, "jwks_url", |text| server_url::fetched(text, "https://issuer.example.com/jwks"));
     match (part.has("jwks_file"), part.has("jwks_url")) {
         (true, true) => {
             reader.complain(part.at("jwks_url"), "`auth.jwt.jwks_file` and `auth.jwt.jwks_url` exclude each other; keep one of them")
@@ -122,8 +126,19 @@ fn read_jwt(reader: &mut FileReader<'_>, part: &Part<'_, '_>, pass_authorization
     let name_claim = reader.text(part, "name_claim").unwrap_or_else(|| "sub".to_owned());
     let leeway = reader.duration(part, "leeway").unwrap_or(JWT_LEEWAY);
     let refresh = reader.duration(part, "refresh").unwrap_or(JWT_REFRESH);
-    let jwks = file.map(JwksSource::File).or(url.map(JwksSource::Url))?;
+    let jwks = file.or(url.map(JwksSource::Url))?;
     Some(JwtConfig { jwks, issuers, audiences, name_claim, leeway, refresh, authorization_servers })
+}
+
+fn read_jwks_file(reader: &mut FileReader<'_>, part: &Part<'_, '_>) -> Option<JwksSource> {
+    let path = reader.file(part, "jwks_file")?;
+    match secret::read_at_most(&path, MAX_JWKS_BYTES) {
+        Ok(text) => Some(JwksSource::File { path, content: text.into() }),
+        Err(problem) => {
+            reader.complain(part.at("jwks_file"), format!("`auth.jwt.jwks_file` {problem}"));
+            None
+        }
+    }
 }
 
 fn read_authorization_servers(reader: &mut FileReader<'_>, part: &Part<'_, '_>) -> Option<Vec<String>> {

@@ -6,9 +6,12 @@ use watchgate_telemetry::{Compression, HeaderValueText, PushConfig, PushTls};
 use super::part::{FileReader, Part};
 use crate::server_url;
 
+/// What the URL of a collector looks like.
+pub const EXAMPLE: &str = "http://collector.example.com:4318";
+
 /// Reads them into `push`, whose values are the defaults. `table` is how the table is called in complaints.
 pub fn read(reader: &mut FileReader<'_>, part: &Part<'_, '_>, table: &str, push: &mut PushConfig) {
-    push.endpoint = reader.parsed(part, "endpoint", server_url::fetched).unwrap_or_default();
+    push.endpoint = reader.parsed(part, "endpoint", |text| server_url::fetched(text, EXAMPLE)).unwrap_or_default();
     push.compression = reader.one_of(part, "compression").and_then(|word| compression(&word)).unwrap_or(push.compression);
     push.timeout = reader.duration(part, "timeout").unwrap_or(push.timeout);
     for (name, secret) in reader.secrets(part, "headers").unwrap_or_default() {

@@ -86,10 +86,18 @@ impl Reference {
 /// # Errors
 /// A sentence that completes "KEY ...".
 pub fn read(path: &Path) -> Result<String, String> {
+    read_at_most(path, MAX_BYTES)
+}
+
+/// Reads a file of at most this many bytes.
+///
+/// # Errors
+/// A sentence that completes "KEY ...".
+pub fn read_at_most(path: &Path, most: u64) -> Result<String, String> {
     let problem = |error: &dyn fmt::Display| format!("names {}, which cannot be read: {error}", path.display());
     let length = std::fs::metadata(path).map_err(|error| problem(&error))?.len();
-    if length > MAX_BYTES {
-        return Err(problem(&format!("it has more than {MAX_BYTES} bytes")));
+    if length > most {
+        return Err(problem(&format!("it has more than {most} bytes")));
     }
     std::fs::read_to_string(path).map_err(|error| problem(&error))
 }

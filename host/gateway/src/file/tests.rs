@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use watchgate_mcp::trace_meta::MetaTrace;
-use watchgate_proxy::{Forwarded, HostHeader, Mount, Propagation, RateKey};
+use watchgate_proxy::{Forwarded, HostHeader, JwksSource, Mount, Propagation, RateKey};
 use watchgate_settings::SECTIONS;
 use watchgate_telemetry::log::LogOutput;
 use watchgate_telemetry::{AccessField, BucketGroup, Capture, Compression, Exporter, OtlpProtocol, Rotation};
@@ -186,6 +186,33 @@ key = { env = "DEV" }
     std::fs::write(folder.path().join("keys"), "ci\n").unwrap();
     let (_, complaints) = parse("[auth]\nkeys_file = \"keys\"\n", folder.path(), &environment);
     assert!(complaints[0].1.contains("keys:1: a line must be NAME:KEY"), "{complaints:?}");
+    for nobody in ["", "# all gone\n"] {
+        std::fs::write(folder.path().join("keys"), nobody).unwrap();
+        let (_, complaints) = parse("[auth]\nkeys_file = \"keys\"\n", folder.path(), &environment);
+        assert!(complaints.len() == 1 && complaints[0].0 == 2 && complaints[0].1.contains("keys has no key"), "{complaints:?}");
+    }
+}
+
+#[test]
+fn a_file_with_keys_of_tokens_is_part_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    let jwks = || {
+        let text = "[auth.jwt]\njwks_file = \"jwks.json\"\nissuers = [\"i\"]\naudiences = [\"a\"]\n";
+        let (settings, complaints) = parse(text, folder.path(), &no_environment);
+        (settings.auth.unwrap().jwt.map(|jwt| jwt.jwks), settings.files, complaints)
+    };
+    for text in ["{\"keys\":[]}", "{\"keys\":[1]}"] {
+        std::fs::write(&path, text).unwrap();
+        let file = JwksSource::File { path: path.clone(), content: text.into() };
+        assert_eq!(jwks(), (Some(file), vec![path.clone()], Vec::new()));
+    }
+    let unusable = [(vec![b' '; (1 << 20) + 1], "more than 1048576 bytes"), (vec![0xff], "UTF-8")];
+    for (content, part) in unusable {
+        std::fs::write(&path, content).unwrap();
+        let (found, _, complaints) = jwks();
+        assert!(found.is_none() && complaints.len() == 1 && complaints[0].1.contains(part), "{complaints:?}");
+    }
 }
 
 #[test]

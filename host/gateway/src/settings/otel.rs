@@ -204,7 +204,7 @@ impl<'a> OtelVariables<'a> {
         if let Some(is_insecure) = bare.filter(|_| !text.contains("://")) {
             text.insert_str(0, if is_insecure { "http://" } else { "https://" });
         }
-        match server_url::fetched(&text) {
+        match server_url::fetched(&text, push::EXAMPLE) {
             Ok(url) => push.endpoint = if path.is_empty() { url } else { format!("{}{path}", url.trim_end_matches('/')) },
             Err(problem) => self.complain(name, problem),
         }

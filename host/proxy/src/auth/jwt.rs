@@ -1,14 +1,18 @@
 //! JSON Web Tokens: signature, issuer, audience, times, and the client's name.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, AlgorithmFamily, Validation, decode, decode_header};
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
+use watchgate_telemetry::AuthResult;
 
-use super::jwks::{Jwks, Pace, Refresher, Snapshot};
-use super::verified::Known;
+use super::claims::{self, ClaimRules};
+use super::fetched::Pace;
+use super::jwks::{Jwks, Keys};
+use super::verified::{Known, Verified};
 use super::{AuthError, Digest, Verdict, signatures};
 use crate::config::JwtConfig;
 
@@ -18,105 +22,122 @@ const MAX_TOKEN: usize = 16 << 10;
 /// Keys that a token without key id is tried with, so that a large set costs no more than this many signatures.
 const MAX_TRIES: usize = 8;
 
-/// Characters of a client's name.
+/// Characters of the claim in a client's name.
 const MAX_NAME: usize = 64;
+
+/// Begins the name of a client with a token. No key can be called so, since a key's name has no colon: whoever may choose the claim at the issuer
+/// could otherwise pass for the bearer of a key, in metrics, logs and rates.
+const PREFIX: &str = "jwt:";
 
 /// What the client is called whose token lacks the claim.
 const UNNAMED: &str = "_unnamed";
 
-/// More tolerance than this is no check of times.
-const MAX_LEEWAY: Duration = Duration::from_secs(24 * 3600);
-
 /// Decides on tokens.
 pub(super) struct Jwt {
-    pub(super) jwks: Refresher,
-    name_claim: String,
+    config: JwtConfig,
+    pub(super) jwks: Jwks,
+    rules: ClaimRules,
     leeway: u64,
+    /// Under these rules; other ones begin with none.
+    pub(super) verified: Mutex<Verified>,
 }
 
 /// The token's key is not known, or not yet.
 struct UnknownKey;
 
 impl Jwt {
-    /// Reads or begins to fetch the keys.
-    pub(super) fn start(config: &JwtConfig, pace: Pace) -> Result<Self, AuthError> {
+    /// Takes the keys from the file or begins to fetch them; `earlier` has them already where they come from the same place. What is the same in
+    /// every way is `earlier` itself.
+    pub(super) fn start(config: &JwtConfig, pace: Pace, earlier: Option<&Arc<Self>>) -> Result<Arc<Self>, AuthError> {
+        if let Some(same) = earlier.filter(|earlier| earlier.config == *config) {
+            return Ok(same.clone());
+        }
         signatures::install();
-        let leeway = config.leeway.min(MAX_LEEWAY).as_secs();
-        let jwks = Jwks::start(&config.jwks, claims(config, leeway), config.refresh, pace)?;
-        Ok(Self { jwks, name_claim: config.name_claim.clone(), leeway })
+        Ok(Arc::new(Self {
+            jwks: Jwks::start(&config.jwks, config.refresh, pace, earlier.map(|earlier| &earlier.jwks))?,
+            rules: ClaimRules::new(config),
+            leeway: claims::leeway(config),
+            verified: Mutex::default(),
+            config: config.clone(),
+        }))
     }
 
     /// Whose token this is.
     pub(super) async fn check(&self, token: &str, digest: &Digest) -> Verdict {
-        let snapshot = self.jwks.current();
-        if let Ok(verdict) = self.verify(&snapshot, token, digest) {
+        let keys = self.jwks.current();
+        if let Ok(verdict) = self.verify(&keys, token, digest) {
             return verdict;
         }
-        match self.jwks.newer_than(&snapshot).await {
-            Some(newer) => self.verify(&newer, token, digest).unwrap_or(Verdict::Invalid),
-            None => Verdict::Invalid,
+        let unknown = Verdict::Refused(AuthResult::UnknownKey);
+        match self.jwks.newer_than(&keys).await {
+            Some(newer) => self.verify(&newer, token, digest).unwrap_or(unknown),
+            None => unknown,
         }
     }
 
-    fn verify(&self, snapshot: &Snapshot, token: &str, digest: &Digest) -> Result<Verdict, UnknownKey> {
-        if let Some(known) = snapshot.verified.lock().get(digest) {
-            return Ok(if known.expires.saturating_add(self.leeway) < now() { Verdict::Expired } else { Verdict::Known(known.name) });
+    fn verify(&self, keys: &Keys, token: &str, digest: &Digest) -> Result<Verdict, UnknownKey> {
+        if let Some(known) = self.verified.lock().get(digest).filter(|known| known.keys == keys.number) {
+            let is_over = known.expires.saturating_add(self.leeway) < now();
+            return Ok(if is_over { Verdict::Refused(AuthResult::Expired) } else { Verdict::Known(known.name) });
         }
         if token.len() > MAX_TOKEN {
-            return Ok(Verdict::Invalid);
+            return Ok(Verdict::Refused(AuthResult::Invalid));
         }
-        let Ok(header) = decode_header(token) else { return Ok(Verdict::Invalid) };
+        let Ok(header) = decode_header(token) else { return Ok(Verdict::Refused(AuthResult::Invalid)) };
         // No extension is understood here, so none that is critical may be ignored (RFC 7515, 4.1.11).
-        if header.alg.family() == AlgorithmFamily::Hmac || header.crit.is_some() {
-            return Ok(Verdict::Invalid);
-        }
+        let Some(rules) = self.rules.of(header.alg).filter(|_| header.crit.is_none()) else {
+            return Ok(Verdict::Refused(AuthResult::UnsupportedToken));
+        };
         let kid = header.kid.as_deref();
-        if snapshot.keys.candidates(kid).next().is_none() {
+        if keys.set.candidates(kid).next().is_none() {
             return Err(UnknownKey);
         }
-        Ok(self.verify_with(snapshot, kid, header.alg, token, digest))
+        Ok(self.verify_with(keys, kid, (header.alg, rules), token, digest))
     }
 
-    fn verify_with(&self, snapshot: &Snapshot, kid: Option<&str>, algorithm: Algorithm, token: &str, digest: &Digest) -> Verdict {
-        let fitting = snapshot.keys.candidates(kid).filter(|key| key.validation.algorithms.contains(&algorithm));
+    fn verify_with(
+        &self,
+        keys: &Keys,
+        kid: Option<&str>,
+        (algorithm, rules): (Algorithm, &Validation),
+        token: &str,
+        digest: &Digest,
+    ) -> Verdict {
+        let fitting = keys.set.candidates(kid).filter(|key| key.algorithms.contains(&algorithm));
+        let mut refused = AuthResult::UnsupportedToken;
         for key in fitting.take(MAX_TRIES) {
-            match decode::<Map<String, Value>>(token, &key.decoding, &key.validation) {
+            match decode::<Map<String, Value>>(token, &key.decoding, rules) {
                 Ok(token) => {
-                    let name = client_name(token.claims.get(&self.name_claim));
+                    let name = client_name(token.claims.get(&self.config.name_claim));
                     if let Some(expires) = token.claims.get("exp").and_then(seconds) {
-                        snapshot.verified.lock().insert(*digest, Known { name: name.clone(), expires });
+                        self.verified.lock().insert(*digest, Known { name: name.clone(), expires, keys: keys.number });
                     }
                     return Verdict::Known(name);
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::InvalidSignature => {}
-                    ErrorKind::ExpiredSignature => return Verdict::Expired,
-                    _ => return Verdict::Invalid,
-                },
+                Err(error) => {
+                    refused = reason(&error);
+                    if refused != AuthResult::WrongSignature {
+                        break;
+                    }
+                }
             }
         }
-        Verdict::Invalid
+        Verdict::Refused(refused)
     }
 }
 
-/// What every token must fulfil. A list that is empty asks for nothing.
-fn claims(config: &JwtConfig, leeway: u64) -> Validation {
-    let mut claims = Validation::new(Algorithm::RS256);
-    let mut required = vec!["exp"];
-    claims.algorithms = Vec::new();
-    claims.leeway = leeway;
-    claims.validate_nbf = true;
-    claims.validate_aud = !config.audiences.is_empty();
-    if claims.validate_aud {
-        claims.set_audience(&config.audiences);
-        required.push("aud");
+/// Why the library did not accept a token whose header could be read. It reads claims only once the signature is good.
+fn reason(error: &Error) -> AuthResult {
+    match error.kind() {
+        ErrorKind::InvalidSignature => AuthResult::WrongSignature,
+        ErrorKind::ExpiredSignature => AuthResult::Expired,
+        ErrorKind::ImmatureSignature => AuthResult::NotYetValid,
+        ErrorKind::InvalidIssuer => AuthResult::WrongIssuer,
+        ErrorKind::InvalidAudience => AuthResult::WrongAudience,
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => AuthResult::MissingClaim,
+        ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => AuthResult::UnsupportedToken,
+        _ => AuthResult::Invalid,
     }
-    if !config.issuers.is_empty() {
-        claims.set_issuer(&config.issuers);
-        required.push("iss");
-    }
-    claims.set_required_spec_claims(&required);
-    claims
 }
 
 /// `exp` as a number of seconds. The library has accepted it, so it is one.
@@ -128,18 +149,17 @@ fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// A claim as a name for logs and labels: short, and without characters that could disturb either.
+/// A claim as a name for logs and labels: short, without characters that could disturb either, and the name of no key.
 fn client_name(claim: Option<&Value>) -> Arc<str> {
     let text = match claim {
         Some(Value::String(text)) => text.trim().to_owned(),
         Some(Value::Number(number)) => number.to_string(),
         _ => String::new(),
     };
-    if text.is_empty() {
-        return UNNAMED.into();
-    }
+    let text = if text.is_empty() { UNNAMED } else { text.as_str() };
     let is_printable = |character: char| character == ' ' || character.is_ascii_graphic() || character.is_alphanumeric();
-    text.chars().take(MAX_NAME).map(|character| if is_printable(character) { character } else { '_' }).collect::<String>().into()
+    let printable = text.chars().take(MAX_NAME).map(|character| if is_printable(character) { character } else { '_' });
+    PREFIX.chars().chain(printable).collect::<String>().into()
 }
 
 #[cfg(test)]
@@ -147,8 +167,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_short_and_printable() {
-        let check = |claim: Value, expected: &str| assert_eq!(&*client_name(Some(&claim)), expected);
+    fn names_are_short_printable_and_of_no_key() {
+        let check = |claim: Value, expected: &str| assert_eq!(client_name(Some(&claim)).strip_prefix("jwt:"), Some(expected));
         check("alice@example.com".into(), "alice@example.com");
         check(" Zo\u{eb} M ".into(), "Zo\u{eb} M");
         check("a\nb\u{1b}[31m\u{202e}c\u{0}".into(), "a_b_[31m_c_");
@@ -158,6 +178,6 @@ mod tests {
         for nothing in ["".into(), "  ".into(), Value::Null, Value::Array(vec!["a".into()]), Value::Object(Map::new()), Value::Bool(true)] {
             check(nothing, UNNAMED);
         }
-        assert_eq!(&*client_name(None), UNNAMED);
+        assert_eq!(&*client_name(None), "jwt:_unnamed");
     }
 }

@@ -1,10 +1,10 @@
 //! A set of JSON Web Keys (RFC 7517), reduced to the keys that tokens can be verified with.
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde_json::Value;
 
-/// Public keys, each with what a token must fulfil that it has signed.
+/// Public keys. What claims must say is another matter, so that the rules for them can change over the same keys.
 #[derive(Default)]
 pub(super) struct KeySet(Vec<Key>);
 
@@ -13,8 +13,8 @@ pub(super) struct Key {
     kid: Option<String>,
     /// For the library.
     pub(super) decoding: DecodingKey,
-    /// The rules for claims, and the algorithms that fit this key: it is the key that says how it signs, never the token.
-    pub(super) validation: Validation,
+    /// The algorithms that fit this key: it is the key that says how it signs, never the token.
+    pub(super) algorithms: Vec<Algorithm>,
 }
 
 /// Why content is not a set of keys.
@@ -32,10 +32,10 @@ const RSA: &[Algorithm] = &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512
 
 impl KeySet {
     /// Reads a set. Keys that are for something else or of an unknown kind are left out, as RFC 7517, 5 asks.
-    pub(super) fn parse(content: &[u8], claims: &Validation) -> Result<Self, NotKeys> {
+    pub(super) fn parse(content: &[u8]) -> Result<Self, NotKeys> {
         let mut document: Value = serde_json::from_slice(content)?;
         let Some(Value::Array(entries)) = document.get_mut("keys").map(Value::take) else { return Err(NotKeys::NoArray) };
-        Ok(Self(entries.into_iter().filter_map(|entry| Key::new(serde_json::from_value(entry).ok()?, claims)).collect()))
+        Ok(Self(entries.into_iter().filter_map(|entry| Key::new(serde_json::from_value(entry).ok()?)).collect()))
     }
 
     /// How many there are.
@@ -50,7 +50,7 @@ impl KeySet {
 }
 
 impl Key {
-    fn new(jwk: Jwk, claims: &Validation) -> Option<Self> {
+    fn new(jwk: Jwk) -> Option<Self> {
         let common = &jwk.common;
         let is_for_signatures = common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
         let verifies = common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
@@ -69,7 +69,7 @@ impl Key {
             None => fitting.to_vec(),
             Some(only) => vec![Algorithm::try_from(only).ok().filter(|only| fitting.contains(only))?],
         };
-        Some(Self { kid: jwk.common.key_id, decoding, validation: Validation { algorithms, ..claims.clone() } })
+        Some(Self { kid: jwk.common.key_id, decoding, algorithms })
     }
 }
 

@@ -1,9 +1,7 @@
-//! Where a JWKS comes from: a file, or one GET over HTTP.
+//! Where an issuer's JWKS comes from: one GET over HTTP.
 
 use std::convert::Infallible;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::AuthError;
-use crate::config::JwksSource;
 use crate::server_config::UpstreamTls;
 use crate::tls::client::UpstreamTlsState;
 use crate::tls::error::TlsError;
 
 /// Bytes of a set. Those of large issuers have some 10 KiB.
 const MAX_CONTENT: usize = 1 << 20;
-
-/// A checked [`JwksSource`].
-#[derive(Clone)]
-pub(super) enum Source {
-    /// A file.
-    File(PathBuf),
-    /// A resource.
-    Url(Arc<Resource>),
-}
 
 /// Something to GET.
 pub(super) struct Resource {
@@ -49,12 +37,9 @@ pub(super) struct Resource {
 /// Why nothing came.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    /// The file system, or the connection.
+    /// The connection.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// A folder, a pipe.
-    #[error("it is not a file")]
-    NotAFile,
     /// Over the cap.
     #[error("it is larger than {MAX_CONTENT} bytes")]
     TooLarge,
@@ -75,50 +60,9 @@ pub(crate) enum LoadError {
     Timeout(Duration),
 }
 
-impl Source {
-    /// Checks the address; opens nothing.
-    pub(super) fn new(source: &JwksSource) -> Result<Self, AuthError> {
-        match source {
-            JwksSource::File(path) => Ok(Self::File(path.clone())),
-            JwksSource::Url(url) => Ok(Self::Url(Arc::new(Resource::new(url)?))),
-        }
-    }
-
-    /// For logs.
-    pub(super) fn shown(&self) -> String {
-        match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Url(resource) => resource.shown.clone(),
-        }
-    }
-
-    /// What is there now.
-    pub(super) async fn load(&self, deadline: Duration) -> Result<Bytes, LoadError> {
-        let loading = async {
-            match self {
-                Self::File(path) => {
-                    let path = path.clone();
-                    tokio::task::spawn_blocking(move || read(&path)).await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
-                }
-                Self::Url(resource) => resource.get().await,
-            }
-        };
-        tokio::time::timeout(deadline, loading).await.unwrap_or(Err(LoadError::Timeout(deadline)))
-    }
-}
-
-/// Reads a file that is one: opening a pipe would wait for a writer.
-pub(super) fn read(path: &Path) -> Result<Bytes, LoadError> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(LoadError::NotAFile);
-    }
-    let mut content = Vec::new();
-    File::open(path)?.take(MAX_CONTENT as u64 + 1).read_to_end(&mut content)?;
-    if content.len() > MAX_CONTENT { Err(LoadError::TooLarge) } else { Ok(content.into()) }
-}
-
 impl Resource {
-    fn new(url: &str) -> Result<Self, AuthError> {
+    /// Checks the address; opens nothing.
+    pub(super) fn new(url: &str) -> Result<Self, AuthError> {
         let wrong = || AuthError::Url(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let is_tls = match uri.scheme_str() {
@@ -145,6 +89,16 @@ impl Resource {
             tls,
             shown: format!("{}://{authority}{}", if is_tls { "https" } else { "http" }, uri.path()),
         })
+    }
+
+    /// For logs.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// What is there now.
+    pub(super) async fn load(&self, deadline: Duration) -> Result<Bytes, LoadError> {
+        tokio::time::timeout(deadline, self.get()).await.unwrap_or(Err(LoadError::Timeout(deadline)))
     }
 
     async fn get(&self) -> Result<Bytes, LoadError> {

@@ -10,6 +10,7 @@ mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderValue};
 use serde_json::json;
@@ -17,6 +18,7 @@ use serde_json::json;
 use super::{Authenticator, Verdict};
 use crate::config::{AuthConfig, JwksSource, JwtConfig};
 use token::{Key, now};
+use watchgate_telemetry::AuthResult;
 
 const ISSUER: &str = "https://issuer.test/";
 const AUDIENCE: &str = "https://mcp.test/";
@@ -34,22 +36,25 @@ fn jwt(jwks: JwksSource) -> AuthConfig {
     AuthConfig { keys: Vec::new(), jwt: Some(jwt), pass_authorization: false }
 }
 
-/// An authenticator with a file of these keys. The file is gone when this returns.
+/// A file with this in it.
+fn file(content: impl Into<Bytes>) -> JwksSource {
+    JwksSource::File { path: "etc/jwks.json".into(), content: content.into() }
+}
+
+/// An authenticator with a file of these keys.
 fn with_keys(keys: &[serde_json::Value], change: impl FnOnce(&mut JwtConfig)) -> Arc<Authenticator> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("jwks.json");
-    std::fs::write(&path, json!({ "keys": keys }).to_string()).unwrap();
-    let mut config = jwt(JwksSource::File(path));
+    let mut config = jwt(file(json!({ "keys": keys }).to_string()));
     change(config.jwt.as_mut().unwrap());
-    Authenticator::start(&config).unwrap()
+    Authenticator::start(&config, None).unwrap()
 }
 
 fn bearer(token: &str) -> HeaderMap {
     HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap())])
 }
 
+/// A client with a token.
 fn known(name: &str) -> Verdict {
-    Verdict::Known(name.into())
+    Verdict::Known(format!("jwt:{name}").into())
 }
 
 /// Claims that are good, apart from these.
@@ -68,4 +73,9 @@ fn claims(changes: serde_json::Value) -> serde_json::Value {
 /// A token that is good, signed by this key under this key id.
 fn good(key: &Key, kid: &str) -> String {
     key.token(&json!({ "alg": key.algorithm(), "kid": kid, "typ": "JWT" }), &claims(json!({})))
+}
+
+/// Somebody who is not let in for this reason.
+const fn refused(why: AuthResult) -> Verdict {
+    Verdict::Refused(why)
 }

@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub(super) name: Arc<str>,
     /// `exp`, in seconds since 1970.
     pub(super) expires: u64,
+    /// The number of the keys that have verified it: under others it must be verified again.
+    pub(super) keys: u64,
 }
 
 impl Verified {
@@ -56,7 +58,7 @@ mod tests {
     }
 
     fn known(number: usize) -> Known {
-        Known { name: "client".into(), expires: number as u64 }
+        Known { name: "client".into(), expires: number as u64, keys: 1 }
     }
 
     #[test]

@@ -2,13 +2,9 @@
 
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use watchgate_proxy::{AuthConfig, ClientKey, GuardConfig, JwksSource, JwtConfig, ProxyConfig};
+use watchgate_proxy::{AuthConfig, ClientKey, GuardConfig, ProxyConfig};
 use watchgate_tests::http1::{Reply, request};
 use watchgate_tests::{Scripted, wait_until};
 
@@ -22,7 +18,7 @@ pub fn key(name: &str, key: &str) -> ClientKey {
     ClientKey { name: name.into(), digest: Sha256::digest(key).into() }
 }
 
-fn answering() -> Scripted {
+pub fn answering() -> Scripted {
     Scripted::start(|exchange| exchange.json(200, RESULT))
 }
 
@@ -30,7 +26,7 @@ fn guarded(upstream: &Scripted, guard: GuardConfig) -> Rig {
     Rig::new(ProxyConfig { guard, ..config(vec![server(&[upstream.address()])]) })
 }
 
-fn with_keys(upstream: &Scripted, pass_authorization: bool) -> ProxyConfig {
+pub fn with_keys(upstream: &Scripted, pass_authorization: bool) -> ProxyConfig {
     let auth = AuthConfig { keys: vec![key("ann", KEY), key("bob", "bobs")], jwt: None, pass_authorization };
     ProxyConfig { auth: Some(auth), ..config(vec![server(&[upstream.address()])]) }
 }
@@ -146,12 +142,12 @@ fn a_connection_goes_on_after_a_refusal() {
 }
 
 #[track_caller]
-fn check_challenged(reply: &Reply, challenge: &str) {
+pub fn check_challenged(reply: &Reply, challenge: &str) {
     check_refused(reply, 401, "unauthorized");
     assert_eq!(reply.head.header("www-authenticate"), Some(challenge));
 }
 
-const INVALID: &str = "Bearer error=\"invalid_token\"";
+pub const INVALID: &str = "Bearer error=\"invalid_token\"";
 
 #[test]
 fn only_clients_with_a_key_are_let_in() {
@@ -262,90 +258,4 @@ fn a_refused_client_may_still_be_sending_and_gets_its_answer() {
     check_challenged(&connection.reply().unwrap(), "Bearer");
     connection.send(&post(&[("Authorization", "Bearer bobs")], CALL)).unwrap();
     assert_eq!(connection.reply().unwrap().status(), 200, "what was thrown away is not read as a request");
-}
-
-/// Signs tokens.
-pub struct Issuer {
-    id: &'static str,
-    key: Ed25519KeyPair,
-}
-
-impl Issuer {
-    pub fn new(id: &'static str) -> Self {
-        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        Self { id, key: Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap() }
-    }
-
-    pub fn keys(&self) -> String {
-        let x = BASE64.encode(self.key.public_key().as_ref());
-        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.id, "x": x}]}).to_string()
-    }
-
-    pub fn token(&self, audience: &str, expires_in: i64) -> String {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
-        let header = json!({"alg": "EdDSA", "typ": "JWT", "kid": self.id});
-        let claims = json!({"iss": "https://issuer.test", "aud": audience, "sub": "carol", "exp": now + expires_in});
-        let signed = [header, claims].map(|part| BASE64.encode(part.to_string())).join(".");
-        format!("Bearer {signed}.{}", BASE64.encode(self.key.sign(signed.as_bytes())))
-    }
-}
-
-pub fn with_tokens(upstream: &Scripted, jwks: JwksSource) -> ProxyConfig {
-    let second = std::time::Duration::from_secs(1);
-    let jwt = JwtConfig {
-        jwks,
-        issuers: vec!["https://issuer.test".into()],
-        audiences: vec!["gateway".into()],
-        name_claim: "sub".into(),
-        leeway: second,
-        refresh: 3600 * second,
-        authorization_servers: Vec::new(),
-    };
-    let auth = AuthConfig { keys: vec![key("ann", KEY)], jwt: Some(jwt), pass_authorization: true };
-    ProxyConfig { auth: Some(auth), ..config(vec![server(&[upstream.address()])]) }
-}
-
-#[test]
-fn tokens_of_the_issuer_are_let_in_beside_keys() {
-    let folder = tempfile::tempdir().unwrap();
-    let (issuer, stranger) = (Issuer::new("a"), Issuer::new("a"));
-    let path = folder.path().join("jwks.json");
-    std::fs::write(&path, issuer.keys()).unwrap();
-    let upstream = answering();
-    let rig = Rig::new(with_tokens(&upstream, JwksSource::File(path)));
-    let with = |value: &str| rig.post_with(&[("Authorization", value)], CALL);
-    let good = issuer.token("gateway", 60);
-    assert_eq!(with(&good).status(), 200);
-    assert_eq!(with(&format!("Bearer {KEY}")).status(), 200);
-    assert_eq!(upstream.requests()[0].head.header("authorization"), Some(good.as_str()));
-    check_challenged(
-        &with(&issuer.token("gateway", -60)),
-        "Bearer error=\"invalid_token\", error_description=\"The access token expired\"",
-    );
-    check_challenged(&with(&issuer.token("another", 60)), INVALID);
-    check_challenged(&with(&stranger.token("gateway", 60)), INVALID);
-    check_challenged(&with(&format!("{good}x")), INVALID);
-    rig.wait_for("watchgate_client_requests_total", &[("client", "carol")], 1.0);
-    rig.wait_for("watchgate_auth_total", &[("result", "expired")], 1.0);
-}
-
-#[test]
-fn keys_are_fetched_and_fetched_again_for_a_token_of_a_new_one() {
-    let (old, new) = (Issuer::new("old"), Issuer::new("new"));
-    let served = std::sync::Arc::new(std::sync::Mutex::new(old.keys()));
-    let issuing = Scripted::start_for_the_gateway_too({
-        let served = served.clone();
-        move |exchange| {
-            let keys = served.lock().unwrap().clone();
-            exchange.json(200, keys)
-        }
-    });
-    let upstream = answering();
-    let rig = Rig::new(with_tokens(&upstream, JwksSource::Url(format!("{}/jwks", issuing.url()))));
-    let with = |value: &str| rig.post_with(&[("Authorization", value)], CALL).status();
-    wait_until("the keys have come", || (with(&old.token("gateway", 60)) == 200).then_some(()));
-    *served.lock().unwrap() = new.keys();
-    wait_until("the new key has come", || (with(&new.token("gateway", 60)) == 200).then_some(()));
-    assert_eq!(with(&old.token("gateway", 60)), 401);
-    assert_eq!(with(&format!("Bearer {KEY}")), 200);
 }

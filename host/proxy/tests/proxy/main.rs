@@ -25,4 +25,5 @@ mod rig;
 mod sessions;
 mod tls;
 mod tls_peers;
+mod tokens;
 mod trailers;

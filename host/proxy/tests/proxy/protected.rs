@@ -1,12 +1,11 @@
 //! How a client of the gate learns where to get a token: the challenge names the metadata, and the metadata is there without one.
 
-use tempfile::TempDir;
-use watchgate_proxy::{JwksSource, Mount, ProxyConfig, ServerConfig};
+use watchgate_proxy::{Mount, ProxyConfig, ServerConfig};
 use watchgate_tests::http1::request;
 use watchgate_tests::{Reply, Scripted};
 
-use crate::admission::{Issuer, with_tokens};
 use crate::rig::{CALL, RESULT, Rig, named};
+use crate::tokens::{Issuer, with_tokens};
 
 const ROOT: &str = "/.well-known/oauth-protected-resource";
 
@@ -28,16 +27,12 @@ fn server() -> Scripted {
 struct Gate {
     issuer: Issuer,
     rig: Rig,
-    _folder: TempDir,
 }
 
 impl Gate {
     fn new(upstream: &Scripted, mount: Mount, public_url: Option<&str>, authorization_servers: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let issuer = Issuer::new("a");
-        let path = folder.path().join("jwks.json");
-        std::fs::write(&path, issuer.keys()).unwrap();
-        let mut config = with_tokens(upstream, JwksSource::File(path));
+        let mut config = with_tokens(upstream, issuer.file());
         let auth = config.auth.as_mut().unwrap();
         auth.pass_authorization = authorization_servers.is_empty();
         auth.jwt.as_mut().unwrap().authorization_servers = authorization_servers.iter().map(|server| (*server).to_owned()).collect();
@@ -46,7 +41,7 @@ impl Gate {
             public_url: public_url.map(str::to_owned),
             ..named("weather", mount, &[upstream.address()])
         };
-        Self { issuer, rig: Rig::new(ProxyConfig { servers: vec![server], ..config }), _folder: folder }
+        Self { issuer, rig: Rig::new(ProxyConfig { servers: vec![server], ..config }) }
     }
 
     fn post(&self, path: &str, authorization: Option<&str>) -> Reply {

@@ -99,8 +99,9 @@ fields! {
     ProtocolVersion "protocol_version" Text "" "The MCP revision in use, where it is known.";
     Fault "fault" Text "" "Whose fault an error is: `client`, `upstream`, `plugin` or `gateway`.";
     ErrorId "error_id" Text "" "The id that the client got in the gateway's own error.";
+    AuthResult "auth_result" Text "" "What the gate found where it did not let the client in: one of its own results of `watchgate_auth_total`.";
     Client "client" Text "" "The client's address and port.";
-    ClientName "client_name" Text "" "The name that the client's key or token is bound to; its first 128 bytes.";
+    ClientName "client_name" Text "" "The name of the client's key, or `jwt:` and the name in its token; its first 128 bytes.";
     Endpoint "endpoint" Text "" "The authority of the endpoint that was chosen, where the server has several.";
     Attempts "attempts" Integer "" "How often the request was tried, where more than once.";
 }

@@ -96,6 +96,7 @@ impl AccessRecord {
             AccessField::ProtocolVersion => tell(line.protocol_version, |version| members.text(name, version)),
             AccessField::Fault => tell(line.fault, |fault| members.text(name, fault)),
             AccessField::ErrorId => tell(line.error_id.as_deref(), |id| members.text(name, cut(id))),
+            AccessField::AuthResult => tell(line.auth_result, |result| members.text(name, result)),
             AccessField::Client => tell(line.client, |client| members.shown(name, client)),
             AccessField::ClientName => tell(line.client_name.as_deref(), |client| members.text(name, cut(client))),
             AccessField::Endpoint => tell(line.endpoint.as_deref(), |endpoint| members.text(name, cut(endpoint))),

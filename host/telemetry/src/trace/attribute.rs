@@ -236,7 +236,7 @@ attributes! {
     Initiator Text "watchgate.initiator",
         "Who sent the request or notification: `client` or `server`. On spans of operations.";
     ClientName Text "watchgate.client",
-        "The name that the client's key or token is bound to. On SERVER spans.";
+        "The name of the client's key, or `jwt:` and the name in its token. On SERVER spans.";
     RequestId Text "watchgate.request_id",
         "`X-Request-ID`, as received or made, redacted. On SERVER spans.";
     ErrorId Text "watchgate.error_id",

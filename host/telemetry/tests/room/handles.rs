@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use watchgate_telemetry::{
     AccessLine, AccessLogTarget, AuthResult, BreakerState, CertificateReload, ConfigReload, ConfigReloadFinished, ConnectionRefusal,
-    ConnectionRefused, EndpointResult, ExchangeFinished, GuardRefusal, GuardRefused, Limit, Retry, ServerMetrics, Telemetry,
+    ConnectionRefused, EndpointResult, ExchangeFinished, GuardRefusal, GuardRefused, JwksInUse, Limit, Retry, ServerMetrics, Telemetry,
 };
 
 use crate::exposition::Exposition;
@@ -51,7 +51,21 @@ fn retries_and_verdicts_are_counted_by_result() {
     for retry in Retry::ALL {
         check("watchgate_upstream_retries_total", "result", &["sent", "over_budget"], retry.as_str(), |_, server| server.retried(*retry));
     }
-    let words = ["known", "missing", "invalid", "expired", "upstream_401", "upstream_403"];
+    let words = [
+        "known",
+        "missing",
+        "invalid",
+        "unknown_key",
+        "wrong_signature",
+        "unsupported_token",
+        "missing_claim",
+        "wrong_issuer",
+        "wrong_audience",
+        "not_yet_valid",
+        "expired",
+        "upstream_401",
+        "upstream_403",
+    ];
     for result in AuthResult::ALL {
         check("watchgate_auth_total", "result", &words, result.as_str(), |_, server| server.authenticated(*result));
     }
@@ -84,6 +98,22 @@ fn sessions_are_active_until_they_end_and_their_time_is_measured() {
     assert_eq!(scraped.value("mcp_server_session_duration_seconds_sum", &[("server", "weather")]), 3600.0);
     assert_eq!(scraped.value("mcp_server_session_duration_seconds_bucket", &[("le", "900")]), 0.0);
     assert_eq!(scraped.value("mcp_server_session_duration_seconds_bucket", &[("le", "3600")]), 1.0);
+}
+
+#[test]
+fn keys_of_tokens_are_shown_where_tokens_are_configured() {
+    let telemetry = scene::telemetry(AccessLogTarget::Off);
+    let check = |keys: Option<(usize, Option<SystemTime>)>, count: Option<f64>, loaded: Option<f64>| {
+        telemetry.emit(JwksInUse { keys });
+        let scraped = Exposition::read(&telemetry.render_prometheus());
+        let shown = |metric: &str| scraped.find(metric, &[]).first().map(|(_, value)| *value);
+        assert_eq!((shown("watchgate_jwks_keys"), shown("watchgate_jwks_last_load_timestamp_seconds")), (count, loaded));
+    };
+    let moment = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
+    check(None, None, None);
+    check(Some((0, None)), Some(0.0), None);
+    check(Some((3, Some(moment))), Some(3.0), Some(1.5));
+    check(None, None, None);
 }
 
 #[test]

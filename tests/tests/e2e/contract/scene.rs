@@ -1,5 +1,6 @@
 //! A gateway with everything configured that can be, and what stands around it.
 
+use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +12,7 @@ use watchgate_tests::upstream::nobody;
 use watchgate_tests::{Gate, Gateway, GatewayOptions, PluginFolder, Scripted};
 
 use super::server;
+use crate::examples::JWKS;
 
 /// The key of the client named `ci`.
 pub const KEY: &str = "0123456789abcdef-of-the-contract";
@@ -42,6 +44,7 @@ impl Scene {
         let collector = collector();
         let certificates = TempDir::new().unwrap();
         make_certificate(certificates.path());
+        fs::write(certificates.path().join("jwks.json"), JWKS).unwrap();
         let folder = plugins(&receiver);
         let options = GatewayOptions {
             environment: [("CI_MCP_KEY", KEY), ("OTEL_TRACES_SAMPLER", "always_on")]
@@ -133,6 +136,10 @@ fn config(upstream: &Scripted, replica: &TcpListener, collector: &Scripted, cert
         [[auth.keys]]
         name = "ci"
         key = {{ env = "CI_MCP_KEY" }}
+        [auth.jwt]
+        jwks_file = "{certificates}/jwks.json"
+        issuers = ["https://issuer.example"]
+        audiences = ["contract"]
         [logs]
         format = "json"
         slow_call_threshold = "1ms"

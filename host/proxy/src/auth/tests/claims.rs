@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use watchgate_telemetry::AuthResult;
 
 use super::token::{Key, now};
-use super::{AUDIENCE, bearer, claims, good, known, with_keys};
+use super::{AUDIENCE, bearer, claims, good, known, refused, with_keys};
 use crate::auth::Verdict;
 use crate::auth::verified::Known;
 
@@ -43,28 +44,24 @@ async fn claims_decide() {
     // The tolerance is 30 s.
     check(json!({ "exp": now - 5 }), known("alice")).await;
     check(json!({ "nbf": now + 10 }), known("alice")).await;
-    check(json!({ "exp": now - 40 }), Verdict::Expired).await;
-    check(json!({ "exp": 0 }), Verdict::Expired).await;
-    check(json!({ "nbf": now + 300 }), Verdict::Invalid).await;
+    check(json!({ "exp": now - 40 }), refused(AuthResult::Expired)).await;
+    check(json!({ "exp": 0 }), refused(AuthResult::Expired)).await;
+    check(json!({ "nbf": now + 300 }), refused(AuthResult::NotYetValid)).await;
     for exp in [json!(null), json!("9999999999"), json!(-1), json!(1e300), json!([now + 600]), json!({}), json!(true)] {
-        check(json!({ "exp": exp }), Verdict::Invalid).await;
+        check(json!({ "exp": exp }), refused(AuthResult::MissingClaim)).await;
     }
     for nbf in [json!("0"), json!(1e300), json!([])] {
-        check(json!({ "nbf": nbf }), Verdict::Invalid).await;
+        check(json!({ "nbf": nbf }), refused(AuthResult::MissingClaim)).await;
     }
-    for iss in [json!(null), json!("https://issuer.test"), json!("https://evil.test/"), json!(""), json!(7), json!({})] {
-        check(json!({ "iss": iss }), Verdict::Invalid).await;
+    for iss in [json!("https://issuer.test"), json!("https://evil.test/"), json!("")] {
+        check(json!({ "iss": iss }), refused(AuthResult::WrongIssuer)).await;
     }
-    for aud in [
-        json!(null),
-        json!("https://other.test/"),
-        json!([]),
-        json!(["https://other.test/"]),
-        json!(7),
-        json!([[AUDIENCE]]),
-        json!({ AUDIENCE: 1 }),
-    ] {
-        check(json!({ "aud": aud }), Verdict::Invalid).await;
+    for aud in [json!("https://other.test/"), json!([]), json!(["https://other.test/"])] {
+        check(json!({ "aud": aud }), refused(AuthResult::WrongAudience)).await;
+    }
+    for none in [json!(null), json!(7), json!({}), json!([[AUDIENCE]]), json!({ AUDIENCE: 1 })] {
+        check(json!({ "iss": none }), refused(AuthResult::MissingClaim)).await;
+        check(json!({ "aud": none }), refused(AuthResult::MissingClaim)).await;
     }
 }
 
@@ -82,11 +79,11 @@ async fn settings_decide_on_claims() {
     let other = token(json!({ "iss": null, "aud": "anybody", "client_id": "cli\u{7}ent" }));
     assert_eq!(lenient.check(&bearer(&other)).await, known("cli_ent"));
     assert_eq!(lenient.check(&bearer(&token(json!({ "aud": null })))).await, known("_unnamed"));
-    assert_eq!(lenient.check(&bearer(&token(json!({ "exp": null })))).await, Verdict::Invalid);
+    assert_eq!(lenient.check(&bearer(&token(json!({ "exp": null })))).await, refused(AuthResult::MissingClaim));
 
     let endless = with_keys(&keys, |jwt| jwt.leeway = std::time::Duration::MAX);
     assert_eq!(endless.check(&bearer(&token(json!({ "exp": now() - 3600 })))).await, known("alice"));
-    assert_eq!(endless.check(&bearer(&token(json!({ "exp": 0 })))).await, Verdict::Expired);
+    assert_eq!(endless.check(&bearer(&token(json!({ "exp": 0 })))).await, refused(AuthResult::Expired));
 }
 
 /// A verified token is remembered, but not beyond its time.
@@ -98,11 +95,11 @@ async fn a_remembered_token_expires() {
     let headers = bearer(&token);
     assert_eq!(authenticator.check(&headers).await, known("alice"));
     let digest = Sha256::digest(&token).into();
-    let snapshot = authenticator.jwt.as_ref().unwrap().jwks.current();
-    let remembered = snapshot.verified.lock().get(&digest).unwrap();
+    let verified = &authenticator.jwt.as_ref().unwrap().verified;
+    let remembered = verified.lock().get(&digest).unwrap();
     // As if that much time had passed; the tolerance is 30 s.
-    for (expires, expected) in [(now() - 5, known("alice")), (now() - 40, Verdict::Expired)] {
-        snapshot.verified.lock().insert(digest, Known { expires, ..remembered.clone() });
+    for (expires, expected) in [(now() - 5, known("alice")), (now() - 40, refused(AuthResult::Expired))] {
+        verified.lock().insert(digest, Known { expires, ..remembered.clone() });
         assert_eq!(authenticator.check(&headers).await, expected);
     }
 }

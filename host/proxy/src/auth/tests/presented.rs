@@ -2,10 +2,18 @@
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
+use watchgate_telemetry::AuthResult;
 
-use super::known;
+use super::refused;
 use crate::auth::{Authenticator, Verdict, challenge};
 use crate::config::{AuthConfig, ClientKey};
+
+const INVALID: Verdict = refused(AuthResult::Invalid);
+
+/// The bearer of a key.
+fn known(name: &str) -> Verdict {
+    Verdict::Known(name.into())
+}
 
 fn config() -> AuthConfig {
     let key = |name: &str, key: &str| ClientKey { name: name.to_owned(), digest: Sha256::digest(key).into() };
@@ -15,7 +23,7 @@ fn config() -> AuthConfig {
 
 #[tokio::test]
 async fn keys_are_bound_to_names() {
-    let authenticator = Authenticator::start(&config()).unwrap();
+    let authenticator = Authenticator::start(&config(), None).unwrap();
     let check = async |values: &[&[u8]], expected: Verdict| {
         let headers: HeaderMap = values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_bytes(value).unwrap())).collect();
         let shown: Vec<_> = values.iter().map(|value| String::from_utf8_lossy(value)).collect();
@@ -32,23 +40,23 @@ async fn keys_are_bound_to_names() {
     for wrong in
         [&b"Bearer key-of-c"[..], b"Bearer key-of-cix", b"Bearer KEY-OF-CI", b"Bearer key-of-ci key-of-ci", b"Bearer a.b.c", b"Bearer \xff"]
     {
-        check(&[wrong], Verdict::Invalid).await;
+        check(&[wrong], INVALID).await;
     }
-    check(&[b"Bearer key-of-ci", b"Bearer key-of-ci"], Verdict::Invalid).await;
-    check(&[b"Bearer nonsense", b"Bearer key-of-ci"], Verdict::Invalid).await;
+    check(&[b"Bearer key-of-ci", b"Bearer key-of-ci"], INVALID).await;
+    check(&[b"Bearer nonsense", b"Bearer key-of-ci"], INVALID).await;
 }
 
 #[tokio::test]
 async fn with_no_way_in_nobody_gets_in() {
-    let authenticator = Authenticator::start(&AuthConfig { keys: Vec::new(), ..config() }).unwrap();
-    assert_eq!(authenticator.check(&super::bearer("key-of-ci")).await, Verdict::Invalid);
+    let authenticator = Authenticator::start(&AuthConfig { keys: Vec::new(), ..config() }, None).unwrap();
+    assert_eq!(authenticator.check(&super::bearer("key-of-ci")).await, INVALID);
 }
 
 #[test]
 fn refusals_name_an_error_only_where_something_was_given() {
     let check = |verdict: Verdict, expected: &str| assert_eq!(challenge(&verdict, None), expected);
     check(Verdict::Missing, "Bearer");
-    check(Verdict::Invalid, "Bearer error=\"invalid_token\"");
-    check(Verdict::Expired, "Bearer error=\"invalid_token\", error_description=\"The access token expired\"");
+    check(INVALID, "Bearer error=\"invalid_token\"");
+    check(refused(AuthResult::Expired), "Bearer error=\"invalid_token\", error_description=\"The access token expired\"");
     check(known("ci"), "Bearer");
 }
