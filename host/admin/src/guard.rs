@@ -34,7 +34,7 @@ impl Guard {
         if self.check_host && !self.host_is_ours(uri, headers) {
             return Err(TurnedAway::Host);
         }
-        if headers.contains_key(ORIGIN) && !same_origin(headers) {
+        if is_cross_site(headers) || (headers.contains_key(ORIGIN) && !same_origin(headers)) {
             return Err(TurnedAway::Origin);
         }
         match &self.token {
@@ -78,6 +78,13 @@ fn same_origin(headers: &HeaderMap) -> bool {
     let (Some(origin), Some(host)) = (only(headers, ORIGIN), only(headers, HOST)) else { return false };
     let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+}
+
+/// A page elsewhere has a browser ask (Fetch Metadata). Of a plain `GET`, as an image or a frame makes it, this is all that tells: it has no `Origin`, and it
+/// may start a profile. What a person types or has bookmarked says `none`; what is no browser says nothing.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let site = HeaderName::from_static("sec-fetch-site");
+    headers.get_all(site).iter().any(|site| site != "same-origin" && site != "none")
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -152,6 +159,19 @@ mod tests {
         check("http://evil.example", Err(TurnedAway::Origin));
         check("http://localhost:1234", Err(TurnedAway::Origin));
         check("null", Err(TurnedAway::Origin));
+    }
+
+    #[test]
+    fn pages_elsewhere_are_turned_away_though_they_name_no_origin() {
+        let check = |site: &str, expected| {
+            let sent = headers(&[("host", "localhost:9090"), ("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")]);
+            assert_eq!(loopback().admit(&Uri::from_static("/debug/pprof/profile"), &sent, false), expected, "{site}");
+        };
+        check("same-origin", Ok(()));
+        check("none", Ok(()));
+        check("cross-site", Err(TurnedAway::Origin));
+        check("same-site", Err(TurnedAway::Origin));
+        check("", Err(TurnedAway::Origin));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod complaint;
 mod config_watch;
+mod descriptors;
 mod effective;
 mod file;
 mod guard_defaults;
@@ -51,6 +52,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: RunArguments) -> ExitCode {
+    // Before the settings, which look at what came of it.
+    descriptors::raise();
     let settings = match settings::load(&arguments).settings {
         Ok(settings) => settings,
         Err(complaints) => {

@@ -13,6 +13,7 @@ use watchgate_proxy::{ListenerConfig, Mount, ProxyConfig, ServerConfig};
 use crate::caution::Written;
 use crate::cli::RunArguments;
 use crate::complaint::Complaint;
+use crate::descriptors;
 use crate::effective;
 use crate::file::listeners::cleartext;
 use crate::file::logs::{self, LogSettings};
@@ -90,6 +91,18 @@ pub struct Loaded {
 }
 
 impl Settings {
+    /// Allows no more client connections than so many open files are enough for: where accepting fails, operators are shut out too.
+    fn bound_connections(&mut self, files: u64) {
+        let (wanted, most) = (self.proxy.limits.connections, descriptors::connections_of(files));
+        if wanted > most {
+            self.proxy.limits.connections = most;
+            self.document["proxy"]["max_connections"] = most.into();
+            self.warnings.push(format!(
+                "no more than {most} client connections are let in instead of max_connections = {wanted}: the process may open {files} files (ulimit -n)"
+            ));
+        }
+    }
+
     /// Says what should be known.
     pub fn warn(&self) {
         for warning in &self.warnings {
@@ -124,6 +137,9 @@ pub fn load(arguments: &RunArguments) -> Loaded {
     let warnings = apply_otel(&|name| std::env::var(name).ok(), &mut file, &mut complaints);
     let mut settings = assemble(arguments, file, &mut complaints);
     settings.warnings.extend(warnings);
+    if let Some(files) = descriptors::most() {
+        settings.bound_connections(files);
+    }
     Loaded { files, settings: if complaints.is_empty() { Ok(settings) } else { Err(complaints) } }
 }
 

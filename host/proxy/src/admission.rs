@@ -1,25 +1,25 @@
-//! Who may ask, and how much: the guard and the gate for clients before a request is read, the limits of its server after.
+//! Who may ask, and how much: the guard and the gate for clients before a request is read; the limits of its server by its head, its body, and the answer.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, header};
-use hyper::body::Incoming;
-use watchgate_mcp::header as mcp_header;
+use http::{HeaderMap, HeaderValue, Method, header};
+use hyper::body::{Body as _, Incoming};
 use watchgate_mcp::method::SUBSCRIPTIONS_LISTEN;
-use watchgate_telemetry::{GuardRefusal, GuardRefused, Limit};
+use watchgate_mcp::{Envelope, MessageKind, header as mcp_header};
+use watchgate_telemetry::{GuardRefusal, GuardRefused};
 
 use crate::auth::{Verdict, challenge};
 use crate::config::AuthConfig;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, RetryAfter};
 use crate::guard::Stranger;
-use crate::headers;
+use crate::headers::{self, Content};
 use crate::oauth::ProtectedResource;
 use crate::rate::RateSubject;
 use crate::read::discard_little;
+use crate::scan::Scanned;
 use crate::server::{Plan, Shared};
 use crate::server_config::RateKey;
 
@@ -40,7 +40,7 @@ pub(crate) async fn admit(
     incoming: &mut Incoming,
     routed: Option<&(usize, PathAndQuery)>,
 ) -> Result<(), TurnedAway> {
-    let result = judge(shared, plan, exchange, parts, routed).await;
+    let result = judge(shared, plan, exchange, parts, incoming, routed).await;
     // Reading would tell a client that waits for `100 Continue` to send what nobody wants.
     if result.is_err() && !parts.headers.contains_key(header::EXPECT) {
         discard_little(incoming).await;
@@ -53,6 +53,7 @@ async fn judge(
     plan: &Plan,
     exchange: &mut Exchange,
     parts: &mut Parts,
+    incoming: &Incoming,
     routed: Option<&(usize, PathAndQuery)>,
 ) -> Result<(), TurnedAway> {
     // Two fields of `Host` show the guard another name than the server (RFC 9112, 3.2).
@@ -68,8 +69,10 @@ async fn judge(
     }
     exchange.note_origin(parts.headers.get(header::ORIGIN));
     let (Some(auth), Some(authenticator)) = (&plan.config.auth, &plan.authenticator) else { return Ok(()) };
-    // A browser asks whether it may ask without showing any key, and learns nothing but that.
-    if is_preflight(parts) || is_metadata(&parts.method, routed.map_or(parts.uri.path(), |(_, target)| target.path())) {
+    // A browser asks whether it may ask without showing any key, and learns nothing but that. What has a body asks for more.
+    let asks_nothing = incoming.is_end_stream();
+    let is_open = || is_preflight(parts) || is_metadata(&parts.method, routed.map_or(parts.uri.path(), |(_, target)| target.path()));
+    if asks_nothing && is_open() {
         keep_from_server(auth, parts);
         return Ok(());
     }
@@ -110,61 +113,94 @@ pub(crate) fn is_preflight(parts: &Parts) -> bool {
         && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The limits of the exchange's server, judged by the request's head: what is refused need not be held in memory.
-pub(crate) fn within_limits(exchange: &mut Exchange, parts: &Parts, client: IpAddr) -> Result<(), Fault> {
+/// The limits of the exchange's server, as far as a request's head tells: what is refused need not be held in memory.
+pub(crate) fn head_within_limits(exchange: &mut Exchange, parts: &Parts) -> Result<(), Fault> {
     // A browser's question whether it may ask is not what the limits are about, and shows no key to count it by.
     if is_preflight(parts) {
         return Ok(());
     }
-    let server = exchange.server.clone();
-    if let (Some(rate), Some(limiter)) = (&server.config.limits.rate, &server.rate) {
-        let value = match &rate.by {
-            RateKey::Address => None,
-            RateKey::Header(name) => parts.headers.get(name).map(HeaderValue::as_bytes),
-            // An id that no server has answered to could be a new one each time.
-            RateKey::Session => exchange
-                .session
-                .filter(|session| server.sessions.is_known(*session))
-                .and_then(|_| parts.headers.get(mcp_header::MCP_SESSION_ID).map(HeaderValue::as_bytes)),
-            RateKey::Client => exchange.client_name().map(str::as_bytes),
-        };
-        let subject = value.map_or(RateSubject::Address(client), RateSubject::Value);
-        if let Err(wait) = limiter.check(subject, Instant::now()) {
-            server.metrics.limited(Limit::Rate);
-            return Err(Fault::RateLimited(RetryAfter::new(wait)));
-        }
-    }
-    // What is a stream by its nature goes on for hours: it is counted by client, and not among the exchanges.
-    if is_stream(parts) {
+    charge(exchange, parts, 1)?;
+    if accepts_events(parts) {
         return take_stream(exchange);
     }
-    if server.config.limits.concurrency.is_some() {
-        let Some(slot) = server.concurrency.try_take() else {
-            server.metrics.limited(Limit::Concurrency);
-            return Err(Fault::Saturated);
-        };
-        exchange.hold_slot(slot);
+    // Only a look: a client that had its place from here on would keep it for as long as it likes to send. What may be a stream shows it by its body.
+    let may_be_listen = parts.headers.get(mcp_header::MCP_METHOD).is_some_and(|method| method == SUBSCRIPTIONS_LISTEN);
+    if !may_be_listen && exchange.server.concurrency.is_full() {
+        return Err(Fault::Saturated);
     }
     Ok(())
 }
 
-/// Whether a request opens a stream that ends when its client wants it: a GET stream, or `subscriptions/listen`, which its header tells of.
-fn is_stream(parts: &Parts) -> bool {
-    if parts.method == Method::GET {
-        let accepts = parts.headers.get_all(header::ACCEPT).iter();
-        return accepts.filter_map(|accept| accept.to_str().ok()).any(|accept| accept.contains("text/event-stream"));
+/// The limits that take the body to judge: what it asks, and not what the head says that it asks, says how it counts.
+pub(crate) fn body_within_limits(exchange: &mut Exchange, parts: &Parts, scanned: &Scanned) -> Result<(), Fault> {
+    // The first was charged by the head, unless that looked like a question of a browser.
+    let charged = u32::from(!is_preflight(parts));
+    if scanned.elements > charged {
+        charge(exchange, parts, scanned.elements - charged)?;
+    } else if charged == 0 {
+        return Ok(());
     }
-    parts.headers.get(mcp_header::MCP_METHOD).is_some_and(|method| method == SUBSCRIPTIONS_LISTEN)
+    // What is a stream by its nature goes on for hours: it is counted by client, and not among the exchanges.
+    if accepts_events(parts) {
+        return Ok(());
+    }
+    if is_listen(parts, scanned) {
+        return take_stream(exchange);
+    }
+    if exchange.server.config.limits.concurrency.is_some() {
+        exchange.hold_slot(exchange.server.concurrency.try_take().ok_or(Fault::Saturated)?);
+    }
+    Ok(())
+}
+
+/// A `GET` that did not say what it wants, and is answered by an event stream, is one of the client's streams from here on.
+pub(crate) fn answer_within_limits(exchange: &mut Exchange, method: &Method, answer: &HeaderMap) -> Result<(), Fault> {
+    if *method != Method::GET || exchange.holds_stream() || headers::content(answer) != Content::EventStream {
+        return Ok(());
+    }
+    take_stream(exchange)?;
+    exchange.release_slot();
+    Ok(())
+}
+
+/// Takes so many tokens of whom the request counts by.
+fn charge(exchange: &Exchange, parts: &Parts, requests: u32) -> Result<(), Fault> {
+    let server = &exchange.server;
+    let (Some(rate), Some(limiter)) = (&server.config.limits.rate, &server.rate) else { return Ok(()) };
+    let value = match &rate.by {
+        RateKey::Address => None,
+        RateKey::Header(name) => parts.headers.get(name).map(HeaderValue::as_bytes),
+        // An id that no server has answered to could be a new one each time.
+        RateKey::Session => exchange
+            .session
+            .filter(|session| server.sessions.is_known(*session))
+            .and_then(|_| parts.headers.get(mcp_header::MCP_SESSION_ID).map(HeaderValue::as_bytes)),
+        RateKey::Client => exchange.client_name().map(str::as_bytes),
+    };
+    let subject = value.map_or(RateSubject::Address(exchange.client_ip()), RateSubject::Value);
+    limiter.check(subject, requests, Instant::now()).map_err(|wait| Fault::RateLimited(RetryAfter::new(wait)))
+}
+
+/// Whether a request asks for a stream by its head alone: a `GET` for events.
+fn accepts_events(parts: &Parts) -> bool {
+    let is_events = |range: &[u8]| {
+        let media_type = range.split(|byte| *byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    };
+    let accept = || parts.headers.get_all(header::ACCEPT).iter().flat_map(|accept| accept.as_bytes().split(|byte| *byte == b','));
+    parts.method == Method::GET && accept().any(is_events)
+}
+
+/// Whether a body is one `subscriptions/listen` and nothing else, however its receiver reads it.
+fn is_listen(parts: &Parts, scanned: &Scanned) -> bool {
+    let is_one =
+        |only: &Envelope| only.kind == MessageKind::Request && !only.is_ambiguous && only.method_str() == Some(SUBSCRIPTIONS_LISTEN);
+    parts.method == Method::POST && !scanned.is_batch && matches!(scanned.envelopes.as_slice(), [only] if is_one(only))
 }
 
 fn take_stream(exchange: &mut Exchange) -> Result<(), Fault> {
-    let server = exchange.server.clone();
-    if server.config.limits.streams_per_client.is_some() {
-        let Some(stream) = server.streams.try_take(exchange.client_ip()) else {
-            server.metrics.limited(Limit::Streams);
-            return Err(Fault::TooManyStreams);
-        };
-        exchange.hold_stream(stream);
+    if exchange.server.config.limits.streams_per_client.is_some() {
+        exchange.hold_stream(exchange.server.streams.try_take(exchange.client_ip()).ok_or(Fault::TooManyStreams)?);
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::events::EventBody;
 use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
 use crate::headers::{self, Content};
+use crate::held_bytes::{NoRoom, Reservation};
 use crate::life::{answer_fault, finish_own, finish_with};
 use crate::oauth::{DocumentPlace, MAX_METADATA_BYTES};
 use crate::operation::kept_text;
@@ -110,6 +111,7 @@ pub(crate) async fn relay_metadata(
             finish_with(exchange, Response::from_parts(parts, Body::Full(WholeBody::with_trailers(body, trailers))))
         }
         Err(Gathering::TooLarge) => answer_fault(exchange, Fault::BrokenAnswer, None),
+        Err(Gathering::NoRoom) => answer_fault(exchange, Fault::NoRoom, None),
         Err(Gathering::Failed(fault)) => answer_fault(exchange, fault, None),
     }
 }
@@ -174,6 +176,11 @@ async fn redact_whole(
         Ok((body, _)) => redact_document(exchange, parts, body, credentials).await,
         Err(Gathering::TooLarge) => {
             exchange.server.metrics.limited(Limit::AnswerSize);
+            deny_unreadable(exchange)
+        }
+        // The call has run: nothing may say that it is worth another try.
+        Err(Gathering::NoRoom) => {
+            exchange.server.metrics.limited(Limit::HeldBytes);
             deny_unreadable(exchange)
         }
         Err(Gathering::Failed(fault)) => {
@@ -269,6 +276,8 @@ fn deny_unreadable(exchange: Box<Exchange>) -> Response<Body> {
 
 enum Gathering {
     TooLarge,
+    /// It does not fit beside what else is held.
+    NoRoom,
     Failed(Fault),
 }
 
@@ -277,6 +286,7 @@ async fn gather(exchange: &mut Exchange, upstream: &mut Source, cap: usize) -> R
     let mut gathered: Option<BytesMut> = None;
     let mut first: Option<Bytes> = None;
     let mut trailers = None;
+    let mut reservation = Reservation::default();
     loop {
         let frame = poll_fn(|context| match upstream.poll_frame(context) {
             std::task::Poll::Ready(frame) => std::task::Poll::Ready(Ok(frame)),
@@ -300,6 +310,8 @@ async fn gather(exchange: &mut Exchange, upstream: &mut Source, cap: usize) -> R
         if so_far + data.len() > cap {
             return Err(Gathering::TooLarge);
         }
+        let grown = reservation.grow(&exchange.shared.held, exchange.client_ip(), so_far + data.len());
+        grown.map_err(|NoRoom| Gathering::NoRoom)?;
         // One piece, the usual case, is not copied.
         match (first.take(), &mut gathered) {
             (None, None) => first = Some(data),
@@ -310,5 +322,6 @@ async fn gather(exchange: &mut Exchange, upstream: &mut Source, cap: usize) -> R
             break;
         }
     }
-    Ok((first.unwrap_or_else(|| gathered.unwrap_or_default().freeze()), trailers))
+    let body = first.unwrap_or_else(|| gathered.unwrap_or_default().freeze());
+    Ok((reservation.bind(body), trailers))
 }

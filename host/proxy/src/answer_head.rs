@@ -31,6 +31,8 @@ const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 /// What the request was, as far as its answer must be read in its light.
 pub(crate) struct Asked {
     pub(crate) method: Method,
+    /// By its header it is of a revision without sessions.
+    is_modern: bool,
     /// What the client asked the gateway for, without query. Only of a GET.
     client_path: Option<String>,
     /// What the server was asked for.
@@ -46,6 +48,7 @@ impl Asked {
         let is_get = ready.parts.method == Method::GET;
         Self {
             method: ready.parts.method.clone(),
+            is_modern: headers::is_modern(&ready.parts.headers),
             client_path: is_get.then(|| ready.parts.uri.path().to_owned()),
             target: ready.target.clone(),
             client_host: ready.client_host(),
@@ -96,9 +99,10 @@ pub(crate) fn take(
         parts.headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), tag(session, lease.endpoint.tag));
     }
     exchange.write_ids(&mut parts.headers);
-    exchange.note_session(&parts.headers);
+    // Since 2026-07-28 there are none, whatever a server says.
+    let is_said = !asked.is_modern && exchange.note_session(&parts.headers);
     if let Some(session) = exchange.session {
-        server.note_session(session, &asked.method, parts.status);
+        server.note_session(session, &asked.method, parts.status, is_said);
     }
     if let Some(credentials) = &mut credentials {
         credentials.note_answer(of_server.as_ref(), lease.endpoint.index);

@@ -23,6 +23,9 @@ pub(crate) enum Cut {
     /// A policy that must see the answer went live, or a required one was lost, after its head had passed.
     #[error("a redaction policy must see an answer that had begun")]
     Late,
+    /// An event that a redaction policy had to see whole did not fit beside what else is held.
+    #[error("there is no room for an event that a redaction policy must see whole")]
+    NoRoom,
     /// The stream ended inside an event that a redaction policy had to see whole.
     #[error("the server broke off inside an event")]
     HalfEvent,

@@ -1,31 +1,31 @@
 //! One connection of a client: TLS, then HTTP/1.1 or HTTP/2, request by request.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use parking_lot::Mutex;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
-use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused};
+use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused, Limit};
 
+use crate::client_stream::{Busy, StreamBody, StreamExecutor};
 use crate::config::{Limits, Timeouts};
 use crate::departure::{Departure, Watched};
 use crate::life;
 use crate::listener::{Order, Speech};
+use crate::presence::Presence;
 use crate::server::Shared;
+use crate::tls::server::ServerTlsState;
 
 /// A client that is gone without a word is noticed after about this long and a few probes.
 const CLIENT_KEEPALIVE: Duration = Duration::from_secs(60);
@@ -60,22 +60,20 @@ pub(crate) async fn serve(shared: Arc<Shared>, speech: Arc<Speech>, stream: TcpS
     let _ = stream.set_nodelay(true);
     guard_against_silence(&stream, timeouts.client_body);
     let caller = Caller { address, is_tls: speech.tls.is_some() };
-    let connection = Connection { shared: shared.clone(), timeouts, limits, departure: Departure::of(&stream), caller, order };
+    let present = shared.presences.enter();
+    let end = End { order, presence: present.presence.clone() };
+    let connection = Connection { shared: shared.clone(), timeouts, limits, departure: Departure::of(&stream), caller, end };
     let result = match &speech.tls {
         None => connection.serve_cleartext(stream, speech.http2).await,
-        Some(tls) => match timeout(connection.timeouts.client_head, tls.accept(stream)).await {
-            Ok(Ok(stream)) => {
-                let is_http2 = stream.is_http2();
-                let stream = connection.departure.watch(stream, &[]);
-                if is_http2 { connection.serve_http2(stream).await } else { connection.serve_http1(stream).await }
-            }
-            Ok(Err(error)) => Err(Ended::Handshake(error)),
-            Err(_) => Err(Ended::SlowHandshake),
-        },
+        Some(tls) => connection.serve_tls(tls, stream).await,
     };
     if let Err(ended) = result {
         if let Some(reason) = ended.refusal() {
             shared.telemetry.emit(ConnectionRefused { reason });
+            if reason == ConnectionRefusal::HeadTooLarge {
+                // A limit on requests, too. Nobody has read which server it was for.
+                shared.nowhere.metrics.limited(Limit::RequestHeaders);
+            }
         }
         // Clients that vanish are everyday; what was lost with them is counted by their exchanges.
         tracing::debug!(client = %address, %ended, "connection ended");
@@ -91,8 +89,6 @@ enum Ended {
     SlowHandshake,
     #[error("nothing was asked in time")]
     SlowHead,
-    #[error("the client took nothing of an answer for too long")]
-    Stalled,
     #[error("{0}")]
     Read(io::Error),
     #[error("{0}")]
@@ -108,7 +104,7 @@ impl Ended {
             Self::Http(error) if error.is_parse_too_large() => Some(ConnectionRefusal::HeadTooLarge),
             Self::Http(error) if error.is_parse() => Some(ConnectionRefusal::MalformedHead),
             Self::Http(error) if error.is_timeout() => Some(ConnectionRefusal::SlowHead),
-            Self::Http(_) | Self::Read(_) | Self::Stalled => None,
+            Self::Http(_) | Self::Read(_) => None,
         }
     }
 }
@@ -119,32 +115,68 @@ struct Connection {
     limits: Limits,
     departure: Departure,
     caller: Caller,
+    end: End,
+}
+
+/// Who tells a connection that it is to end when its exchanges have: its listener, or others that wait for its place.
+struct End {
     order: watch::Receiver<Order>,
+    presence: Arc<Presence>,
+}
+
+/// Who has told it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Teller {
+    Listener,
+    Others,
+}
+
+impl End {
+    async fn told(&mut self) -> Teller {
+        tokio::select! {
+            _ = self.order.wait_for(|order| *order > Order::Serve) => Teller::Listener,
+            () = self.presence.told() => Teller::Others,
+        }
+    }
 }
 
 impl Connection {
     /// HTTP/1.1, or HTTP/2 where the first bytes say so.
-    async fn serve_cleartext(self, mut stream: TcpStream, http2: bool) -> Result<(), Ended> {
+    async fn serve_cleartext(mut self, mut stream: TcpStream, http2: bool) -> Result<(), Ended> {
         if !http2 {
             let stream = self.departure.watch(stream, &[]);
             return self.serve_http1(stream).await;
         }
-        let mut order = self.order.clone();
         let first = tokio::select! {
             first = timeout(self.timeouts.client_head, read_first(&mut stream)) => first,
             // Nothing was asked, so nothing is lost.
-            _ = order.wait_for(|order| *order > Order::Serve) => return Ok(()),
+            _ = self.end.told() => return Ok(()),
         };
         let (first, length) = first.map_err(|_| Ended::SlowHead)?.map_err(Ended::Read)?;
         let stream = self.departure.watch(stream, &first[..length]);
         if first[..length] == *PREFACE { self.serve_http2(stream).await } else { self.serve_http1(stream).await }
     }
 
+    /// The handshake, and what it agreed on.
+    async fn serve_tls(mut self, tls: &ServerTlsState, stream: TcpStream) -> Result<(), Ended> {
+        let accepting = timeout(self.timeouts.client_head, tls.accept(stream));
+        let accepted = tokio::select! {
+            accepted = accepting => accepted,
+            _ = self.end.told() => return Ok(()),
+        };
+        let stream = accepted.map_err(|_| Ended::SlowHandshake)?.map_err(Ended::Handshake)?;
+        let is_http2 = stream.is_http2();
+        let stream = self.departure.watch(stream, &[]);
+        if is_http2 { self.serve_http2(stream).await } else { self.serve_http1(stream).await }
+    }
+
     async fn serve_http1(self, stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>) -> Result<(), Ended> {
-        let Self { shared, timeouts, limits, mut departure, caller, mut order } = self;
+        let Self { shared, timeouts, limits, mut departure, caller, mut end } = self;
         let asked = AtomicBool::new(false);
+        let presence = end.presence.clone();
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
+            presence.note_asked();
             // No block around it: that would have room for it twice.
             life::serve(shared.clone(), caller, request).map(Ok::<_, Infallible>)
         });
@@ -156,7 +188,7 @@ impl Connection {
             .auto_date_header(false)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
-        tokio::select! {
+        let teller = tokio::select! {
             result = departure.unless_left(connection.as_mut()) => {
                 return match result {
                     // Nothing more was asked on a connection that had been used: that is how they end.
@@ -165,24 +197,27 @@ impl Connection {
                     None => Ok(()),
                 };
             }
-            // The guard that `wait_for` answers must not live across the wait below.
-            () = async { let _ = order.wait_for(|order| *order > Order::Serve).await; } => {}
+            teller = end.told() => teller,
+        };
+        // For hyper a connection on which nothing was asked yet is not idle.
+        if teller == Teller::Others && !asked.load(Ordering::Relaxed) {
+            return Ok(());
         }
         connection.as_mut().graceful_shutdown();
         departure.unless_left(connection).await.unwrap_or(Ok(())).map_err(Ended::Http)
     }
 
     async fn serve_http2(self, stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>) -> Result<(), Ended> {
-        let Self { shared, timeouts, limits, caller, mut order, .. } = self;
+        let Self { shared, timeouts, limits, caller, mut end, .. } = self;
+        let presence = end.presence.clone();
         let active = Arc::new(AtomicUsize::new(0));
-        let waiting = Arc::new(Waiting::default());
         let service = service_fn(|request| {
             let busy = Busy::new(&active);
-            let waiting = waiting.clone();
-            let with_busy = move |body| WithBusy { body, piece: waiting.piece(), _busy: busy };
+            presence.note_asked();
+            let with_busy = move |body| StreamBody::new(body, busy);
             life::serve(shared.clone(), caller, request).map(|response| Ok::<_, Infallible>(response.map(with_busy)))
         });
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let connection = http2::Builder::new(StreamExecutor { patience: timeouts.client_body })
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.http2_streams)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
@@ -195,12 +230,11 @@ impl Connection {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             result = connection.as_mut() => return Ok(result?),
-            () = async { let _ = order.wait_for(|order| *order > Order::Serve).await; } => {
+            teller = end.told() => if teller == Teller::Listener || active.load(Ordering::Relaxed) > 0 {
                 connection.as_mut().graceful_shutdown();
                 return Ok(connection.await?);
-            }
+            },
             () = unused(&active, timeouts.client_head) => {}
-            () = waiting.stalled(timeouts.client_body) => return Err(Ended::Stalled),
         }
         connection.as_mut().graceful_shutdown();
         // A client that has nothing to ask may not answer to this either.
@@ -228,102 +262,6 @@ async fn unused(active: &AtomicUsize, limit: Duration) {
     while quiet < 3 {
         rounds.tick().await;
         quiet = if active.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
-    }
-}
-
-/// An exchange that goes on.
-struct Busy(Arc<AtomicUsize>);
-
-impl Busy {
-    fn new(active: &Arc<AtomicUsize>) -> Self {
-        active.fetch_add(1, Ordering::Relaxed);
-        Self(active.clone())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A body whose exchange counts as going on until it is dropped.
-struct WithBusy<B> {
-    body: B,
-    piece: Piece,
-    _busy: Busy,
-}
-
-impl<B: hyper::body::Body + Unpin> hyper::body::Body for WithBusy<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<B::Data>, B::Error>>> {
-        // Being asked for the next piece means that the one before was taken.
-        self.piece.taken();
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(frame, std::task::Poll::Ready(Some(Ok(_)))) {
-            self.piece.given();
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The pieces of answers that one client has not taken yet. Over HTTP/2 the connection lives on while one of its exchanges takes nothing, and
-/// that one would hold its place and its connection to the server for ever.
-#[derive(Default)]
-struct Waiting {
-    given: Mutex<HashMap<u64, Instant>>,
-    next: AtomicU64,
-}
-
-impl Waiting {
-    fn piece(self: &Arc<Self>) -> Piece {
-        Piece { waiting: self.clone(), id: self.next.fetch_add(1, Ordering::Relaxed) }
-    }
-
-    /// Resolves when one of them has not been taken for `limit`.
-    async fn stalled(&self, limit: Duration) {
-        let mut rounds = interval((limit / 4).max(Duration::from_millis(10)));
-        loop {
-            rounds.tick().await;
-            if self.given.lock().values().any(|since| since.elapsed() > limit) {
-                return;
-            }
-        }
-    }
-}
-
-/// The piece of one exchange.
-struct Piece {
-    waiting: Arc<Waiting>,
-    id: u64,
-}
-
-impl Piece {
-    fn given(&self) {
-        self.waiting.given.lock().insert(self.id, Instant::now());
-    }
-
-    fn taken(&self) {
-        self.waiting.given.lock().remove(&self.id);
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        self.taken();
     }
 }
 

@@ -188,8 +188,10 @@ impl Default for Timeouts {
 /// Bounds on what is held in memory for client connections and the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Client connections at once, over all listeners; further ones wait in the listen queue.
+    /// Client connections at once, over all listeners. Further ones wait, and those on which nothing is asked are ended for them.
     pub connections: usize,
+    /// Of these, those that come from one address; further ones are closed. `None` leaves it at the bound on all.
+    pub connections_per_client: Option<u32>,
     /// Header fields of a request.
     pub headers: usize,
     /// Bytes of a request's head.
@@ -200,17 +202,21 @@ pub struct Limits {
     pub pending_operations: usize,
     /// Sessions that are followed; the one idle longest is forgotten.
     pub sessions: usize,
+    /// Bytes of messages that are held whole at once, those up to 64 KiB not counted; of one client address a quarter. More are answered 503.
+    pub held_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_client: None,
             headers: 200,
             header_bytes: 64 << 10,
             http2_streams: 200,
             pending_operations: 10_000,
             sessions: 100_000,
+            held_bytes: 1 << 30,
         }
     }
 }

@@ -13,11 +13,13 @@ use hyper::body::Frame;
 use watchgate_hooks::{BoxFuture, Surface};
 use watchgate_mcp::sse::{SseAssembler, SseParser, SsePart};
 use watchgate_mcp::{Direction, Outcome};
+use watchgate_telemetry::Limit;
 
 use crate::body::Cut;
 use crate::decode::{Coding, Decoder, OutputCap};
 use crate::event_redaction::{self, Judging, Step};
 use crate::exchange::Exchange;
+use crate::held_bytes::Reservation;
 use crate::patience::Patience;
 use crate::refusal::Credentials;
 use crate::relay::{DECODED_AT_ONCE, JsonTap};
@@ -30,6 +32,8 @@ pub(crate) struct EventBody {
     exchange: Box<Exchange>,
     credentials: Option<Credentials>,
     mode: Mode,
+    /// For the event that is being gathered, until it is on its way.
+    reservation: Reservation,
     judging: Option<Judging>,
     patience: Patience,
     summons: BoxFuture<'static, Summons>,
@@ -60,6 +64,7 @@ impl EventBody {
             exchange,
             credentials,
             mode: Mode::Pass(Box::new(EventTap::new(keeps_text).decoding(codings))),
+            reservation: Reservation::default(),
             judging: None,
             patience,
             summons,
@@ -114,6 +119,12 @@ impl EventBody {
                                 return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late))));
                             }
                             let passed = self.take_chunk(chunk);
+                            if let Mode::Whole(assembler) = &self.mode
+                                && self.reservation.grow(&self.exchange.shared.held, self.exchange.client_ip(), assembler.len()).is_err()
+                            {
+                                self.exchange.server.metrics.limited(Limit::HeldBytes);
+                                return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::NoRoom))));
+                            }
                             if !passed.is_empty() {
                                 return self.write(passed);
                             }
@@ -139,7 +150,10 @@ impl EventBody {
         }
         let Mode::Whole(assembler) = &mut self.mode else { return Poll::Ready(None) };
         match assembler.next_event() {
-            None => Poll::Ready(None),
+            None => {
+                self.reservation.shrink(assembler.len());
+                Poll::Ready(None)
+            }
             Some(Err(too_large)) => {
                 let bytes = event_redaction::deny_too_large(&too_large.partial, &mut self.exchange);
                 // Every request of this exchange has been answered: a later answer would be a second one.

@@ -22,7 +22,7 @@ use crate::line_facts::LineFacts;
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::SessionKey;
 use crate::server::{Server, Shared};
-use crate::slots::{ClientStream, Slot};
+use crate::slots::{ClientPlace, Slot};
 use crate::timing::Timing;
 use crate::trace_notes::TraceNotes;
 
@@ -30,7 +30,7 @@ use crate::trace_notes::TraceNotes;
 #[derive(Default)]
 struct Places {
     slot: Option<Slot>,
-    stream: Option<ClientStream>,
+    stream: Option<ClientPlace>,
 }
 
 /// One exchange under way.
@@ -252,20 +252,28 @@ impl Exchange {
         self.places.slot = Some(slot);
     }
 
+    /// Gives it back: what the exchange has become is not counted there.
+    pub(crate) fn release_slot(&mut self) {
+        self.places.slot = None;
+    }
+
+    /// Whether it has a place among the client's streams.
+    pub(crate) fn holds_stream(&self) -> bool {
+        self.places.stream.is_some()
+    }
+
     /// A place among the client's streams, held until this exchange is over.
-    pub(crate) fn hold_stream(&mut self, stream: ClientStream) {
+    pub(crate) fn hold_stream(&mut self, stream: ClientPlace) {
         self.places.stream = Some(stream);
     }
 
-    /// The session that the server opened in its answer.
-    pub(crate) fn note_session(&mut self, headers: &HeaderMap) {
-        if self.session.is_none()
-            && let Some(session) = headers.get(mcp_header::MCP_SESSION_ID)
-        {
-            let key = self.shared.session_key(&self.server, session.as_bytes());
-            self.session = Some(key);
-            self.session_text = Some(key.hash.to_be_bytes());
-        }
+    /// Notes the session that the server's answer names, and tells whether it names one.
+    pub(crate) fn note_session(&mut self, headers: &HeaderMap) -> bool {
+        let Some(session) = headers.get(mcp_header::MCP_SESSION_ID) else { return false };
+        let key = self.shared.session_key(&self.server, session.as_bytes());
+        self.session = Some(key);
+        self.session_text = Some(key.hash.to_be_bytes());
+        true
     }
 
     /// A message was denied that ends no operation of the client: a request or notification of the server, an opaque body.
@@ -311,6 +319,9 @@ impl Exchange {
     /// The gateway answers by itself.
     pub(crate) fn note_fault(&mut self, fault: Fault, error_id: &ErrorId) {
         self.status = fault.status().as_u16();
+        if let Some(limit) = fault.limit() {
+            self.server.metrics.limited(limit);
+        }
         self.line.error_id = Some(error_id.clone().into_inner());
         self.line.fault = Some(fault.blame());
         self.line.rpc_error_code = Some(fault.code());

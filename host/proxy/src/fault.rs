@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use watchgate_mcp::{Outcome, RequestId, rpc_error};
+use watchgate_telemetry::Limit;
 
 use crate::body::Body;
 use crate::error_id::ErrorId;
@@ -98,6 +99,9 @@ faults! {
     /// The server has as many exchanges as it may.
     Saturated: SERVICE_UNAVAILABLE UNAVAILABLE "saturated" "gateway" HttpError
         "the MCP server has as many requests at once as this gateway lets it have";
+    /// The message does not fit beside those that are held whole already.
+    NoRoom: SERVICE_UNAVAILABLE UNAVAILABLE "no_room" "gateway" HttpError
+        "this gateway holds as many bytes of messages as it may";
     /// The circuit breaker of every endpoint is open.
     BreakerOpen(RetryAfter): SERVICE_UNAVAILABLE UNAVAILABLE "circuit_open" "upstream" Unreachable
         "the MCP server has failed too often and is left alone for a while";
@@ -133,10 +137,23 @@ impl Fault {
         Self::BreakerOpen(RetryAfter::new(wait))
     }
 
+    /// The limit that it is counted for.
+    pub(crate) fn limit(self) -> Option<Limit> {
+        match self {
+            Self::TooLarge => Some(Limit::RequestSize),
+            Self::TooManyHeaders => Some(Limit::RequestHeaders),
+            Self::RateLimited(_) => Some(Limit::Rate),
+            Self::TooManyStreams => Some(Limit::Streams),
+            Self::Saturated => Some(Limit::Concurrency),
+            Self::NoRoom => Some(Limit::HeldBytes),
+            _ => None,
+        }
+    }
+
     fn retry_after(self) -> Option<u32> {
         match self {
             Self::PluginMissing | Self::TooManyStreams => Some(5),
-            Self::Saturated => Some(1),
+            Self::Saturated | Self::NoRoom => Some(1),
             Self::RateLimited(RetryAfter(seconds)) | Self::BreakerOpen(RetryAfter(seconds)) => Some(seconds),
             _ => None,
         }
@@ -172,7 +189,7 @@ impl Fault {
         let row = self.row();
         let body = rpc_error::response(id, row.code, row.message, row.reason, error_id.as_str());
         let mut response = json(row.status, Bytes::from(body));
-        if self == Self::TooLarge {
+        if matches!(self, Self::TooLarge | Self::NoRoom) {
             // The rest of the body may still be under way; what follows it on this connection cannot be found.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

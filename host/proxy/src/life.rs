@@ -11,10 +11,9 @@ use hyper::body::Incoming;
 use watchgate_hooks::Surface;
 use watchgate_mcp::trace_meta::with_trace;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
-use watchgate_telemetry::Limit;
 use watchgate_telemetry::log::in_context;
 
-use crate::admission::{admit, is_preflight, within_limits};
+use crate::admission::{admit, answer_within_limits, body_within_limits, head_within_limits, is_preflight};
 use crate::answer;
 use crate::answer_head::{self, Asked};
 use crate::body::Body;
@@ -29,7 +28,7 @@ use crate::fault::{self, Fault};
 use crate::forward::{Notes, Outgoing, forward};
 use crate::headers;
 use crate::operation::kept_text;
-use crate::read::{Gathered, gather};
+use crate::read::{Bounds, Gathered, gather};
 use crate::ready::Ready;
 use crate::redact::{Item, Redacted, Subject};
 use crate::refusal::Credentials;
@@ -71,32 +70,24 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     }
     if parts.headers.len() > plan.limits().headers {
         // Over HTTP/1.1 the connection has refused it already.
-        server.metrics.limited(Limit::RequestHeaders);
         return answer_fault(exchange, Fault::TooManyHeaders, None);
     }
-    let refused = if routed.is_some() { within_limits(&mut exchange, &parts, client.address.ip()).err() } else { None };
+    let refused = if routed.is_some() { head_within_limits(&mut exchange, &parts).err() } else { None };
     let may_discard = !parts.headers.contains_key(header::EXPECT);
     // Of what is refused only as much is read as it takes to know whose answer that is.
     let cap = if refused.is_some() { server.config.limits.message.min(REFUSED_CAP) } else { server.config.limits.message };
-    let Gathered { body, trailers } = match gather(incoming, cap, plan.timeouts().client_body, may_discard).await {
+    let bounds = Bounds { cap, time: plan.timeouts().client_body, may_discard, held: &shared.held, client: exchange.client_ip() };
+    let Gathered { body, trailers } = match gather(incoming, bounds).await {
         Ok(gathered) => gathered,
-        Err(fault) => {
-            if let Some(refused) = refused {
-                return answer_fault(exchange, refused, None);
-            }
-            if fault == Fault::TooLarge {
-                server.metrics.limited(Limit::RequestSize);
-            }
-            return answer_fault(exchange, fault, None);
-        }
+        Err(fault) => return answer_fault(exchange, refused.unwrap_or(fault), None),
     };
     let Some((index, target)) = routed else {
         let id = only_request_id(&scan(&body));
         return answer_fault(exchange, Fault::NoRoute, id.as_ref());
     };
     exchange.note_read(body.len());
-    if let Some(fault) = refused {
-        let scanned = scan(&body);
+    let scanned = if body.is_empty() { Scanned::default() } else { scan(&body) };
+    if let Some(fault) = refused.or_else(|| body_within_limits(&mut exchange, &parts, &scanned).err()) {
         let id = only_request_id(&scanned);
         note_client_requests(&mut exchange, scanned);
         return answer_fault(exchange, fault, id.as_ref());
@@ -109,7 +100,6 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
             return finish_own(exchange, metadata_may_be_asked_for(&parts.headers));
         }
     }
-    let scanned = if body.is_empty() { Scanned { envelopes: Vec::new(), is_batch: false } } else { scan(&body) };
     if let Some(trace) = &mut exchange.trace {
         trace.take_meta(&shared.telemetry, &body, &scanned.envelopes);
     }
@@ -320,6 +310,9 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
         Ok(answered) => answered,
     };
     exchange.note_endpoint(&answered.lease.endpoint);
+    if let Err(fault) = answer_within_limits(&mut exchange, &asked.method, answered.response.headers()) {
+        return answer_fault(exchange, fault, id.as_ref());
+    }
     if answered.response.status().is_informational() {
         // Nobody asked for 101, and hyper deals with the others.
         return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());

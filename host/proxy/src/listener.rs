@@ -11,15 +11,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused};
 
 use crate::ProxyError;
 use crate::client_connection;
 use crate::config::ListenerConfig;
 use crate::server::{Phase, REFUSALS_AT_ONCE, Shared};
+use crate::slots::ClientPlace;
 use crate::tls::server::ServerTlsState;
 
 /// Accepting fails for a moment when descriptors run out; trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// While a connection waits for a place, another idle one is told to end after this long: the one before may be slow to go, or not idle after all.
+const END_PAUSE: Duration = Duration::from_millis(100);
 /// After streams were told to end, connections get this long to write their last bytes.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
@@ -148,11 +152,13 @@ async fn run(shared: Arc<Shared>, listener: TcpListener, speech: Arc<ArcSwap<Spe
             accepted = accept(&shared, &listener, &mut waiting) => accepted,
         };
         match accepted {
-            Ok((stream, client, slot)) => {
+            Ok(Accepted { stream, client, of_client, slot }) => {
                 let connection = client_connection::serve(shared.clone(), speech.load_full(), stream, client, order.clone());
+                let shared = shared.clone();
                 connections.spawn(async move {
                     connection.await;
-                    drop(slot);
+                    drop((of_client, slot));
+                    shared.connections.note_free();
                 });
             }
             Err(error) => {
@@ -170,16 +176,52 @@ async fn run(shared: Arc<Shared>, listener: TcpListener, speech: Arc<ArcSwap<Spe
     connections.shutdown().await;
 }
 
+/// A connection and its place among all and among those of its client.
+struct Accepted {
+    stream: TcpStream,
+    client: SocketAddr,
+    of_client: ClientPlace,
+    slot: OwnedSemaphorePermit,
+}
+
+/// A connection that has no slot yet.
+struct Waiting {
+    stream: TcpStream,
+    client: SocketAddr,
+    of_client: ClientPlace,
+}
+
 /// A connection and its slot. When it is given up while the connection waits, `waiting` keeps it.
-async fn accept(
-    shared: &Shared,
-    listener: &TcpListener,
-    waiting: &mut Option<(TcpStream, SocketAddr)>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    if waiting.is_none() {
-        *waiting = Some(listener.accept().await?);
+async fn accept(shared: &Shared, listener: &TcpListener, waiting: &mut Option<Waiting>) -> std::io::Result<Accepted> {
+    let is_new = waiting.is_none();
+    if is_new {
+        *waiting = Some(next_of_client(shared, listener).await?);
     }
-    let slot = shared.connections.take().await;
-    let (stream, client) = waiting.take().expect("only this function takes it out");
-    Ok((stream, client, slot))
+    let mut slot = shared.connections.try_take();
+    if slot.is_none() && is_new {
+        shared.connections.note_full();
+    }
+    let slot = loop {
+        if let Some(slot) = slot {
+            break slot;
+        }
+        if shared.presences.end_one() {
+            shared.telemetry.emit(ConnectionRefused { reason: ConnectionRefusal::IdleLongest });
+        }
+        slot = timeout(END_PAUSE, shared.connections.take()).await.ok();
+    };
+    let Waiting { stream, client, of_client } = waiting.take().expect("only this function takes it out");
+    Ok(Accepted { stream, client, of_client, slot })
+}
+
+/// The next connection of a client that may have one more.
+async fn next_of_client(shared: &Shared, listener: &TcpListener) -> std::io::Result<Waiting> {
+    loop {
+        let (stream, client) = listener.accept().await?;
+        let of_client = shared.plan.load().connections_of_clients.try_take(client.ip());
+        match of_client {
+            Some(of_client) => return Ok(Waiting { stream, client, of_client }),
+            None => shared.telemetry.emit(ConnectionRefused { reason: ConnectionRefusal::TooManyOfClient }),
+        }
+    }
 }

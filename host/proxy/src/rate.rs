@@ -68,11 +68,11 @@ impl RateLimiter {
         }
     }
 
-    /// Takes a token.
+    /// Takes so many tokens, or none.
     ///
     /// # Errors
-    /// When there is none: how long until there is one.
-    pub(crate) fn check(&self, subject: RateSubject<'_>, now: Instant) -> Result<(), Duration> {
+    /// When there are not as many: how long until there are. There never are more than the burst.
+    pub(crate) fn check(&self, subject: RateSubject<'_>, tokens: u32, now: Instant) -> Result<(), Duration> {
         let client = match subject {
             RateSubject::Address(address) => self.hashing.hash_one((0_u8, client_network(address))),
             RateSubject::Value(value) => self.hashing.hash_one((1_u8, value)),
@@ -81,11 +81,12 @@ impl RateLimiter {
         // The table places its entries by the lowest and the highest bits.
         let mut shard = self.shards[(client >> 32) as usize % SHARDS].lock();
         let full_at = shard.full_at.get(&client).map_or(now, |full_at| now.max(*full_at));
-        let wait = (full_at - now).saturating_sub(self.tolerance);
+        let last = self.interval.saturating_mul(u64::from(tokens.max(1) - 1));
+        let wait = (full_at - now).saturating_add(last).saturating_sub(self.tolerance);
         if wait > 0 {
             return Err(Duration::from_nanos(wait));
         }
-        shard.insert(client, full_at.saturating_add(self.interval));
+        shard.insert(client, full_at.saturating_add(last).saturating_add(self.interval));
         Ok(())
     }
 
@@ -170,9 +171,9 @@ mod tests {
     #[track_caller]
     fn check(limiter: &RateLimiter, subject: RateSubject<'_>, now: Instant, passing: u32, wait: Duration) {
         for number in 0..passing {
-            assert_eq!(limiter.check(subject, now), Ok(()), "request {number}");
+            assert_eq!(limiter.check(subject, 1, now), Ok(()), "request {number}");
         }
-        assert_eq!(limiter.check(subject, now), Err(wait));
+        assert_eq!(limiter.check(subject, 1, now), Err(wait));
     }
 
     #[test]
@@ -187,6 +188,19 @@ mod tests {
     }
 
     #[test]
+    fn several_at_once_are_taken_all_or_not_at_all() {
+        let (limiter, start) = limiter(2.0, 5);
+        let half = Duration::from_millis(500);
+        assert_eq!(limiter.check(ANN, 3, start), Ok(()));
+        assert_eq!(limiter.check(ANN, 3, start), Err(half), "two are left");
+        check(&limiter, ANN, start, 2, half);
+        // More than the burst never are there.
+        assert_eq!(limiter.check(ANN, 6, start + half * 1000), Err(half));
+        assert_eq!(limiter.check(ANN, u32::MAX, start + half * 1000), Err(half * (u32::MAX - 5)));
+        check(&limiter, ANN, start + half * 1000, 5, half);
+    }
+
+    #[test]
     fn less_than_one_a_second_and_more_than_a_thousand_million() {
         let (slow, start) = limiter(1.0 / 60.0, 1);
         check(&slow, ANN, start, 1, Duration::from_secs(60));
@@ -195,7 +209,7 @@ mod tests {
         check(&fast, ANN, start, 1, Duration::from_nanos(1));
         for never in [f64::MIN_POSITIVE, 1e-12] {
             let (never, start) = limiter(never, u32::MAX);
-            assert_eq!(never.check(ANN, start), Ok(()));
+            assert_eq!(never.check(ANN, 1, start), Ok(()));
         }
     }
 
@@ -227,14 +241,14 @@ mod tests {
         check(&limiter, ANN, start, 50, Duration::from_secs(1));
         for round in 0..20_000_u64 {
             let now = start + Duration::from_micros(round);
-            limiter.check(RateSubject::Value(&round.to_le_bytes()), now).unwrap();
+            limiter.check(RateSubject::Value(&round.to_le_bytes()), 1, now).unwrap();
             assert!(round % 100 != 0 || limiter.clients() <= 1600);
         }
         assert!(limiter.clients() > 1000, "{}", limiter.clients());
         check(&limiter, ANN, start, 0, Duration::from_secs(1));
         for round in 0..20_000_u64 {
             let now = start + Duration::from_secs(10) + Duration::from_micros(round);
-            limiter.check(RateSubject::Value(&round.to_be_bytes()), now).unwrap();
+            limiter.check(RateSubject::Value(&round.to_be_bytes()), 1, now).unwrap();
         }
         check(&limiter, ANN, start + Duration::from_secs(10), 10, Duration::from_secs(1));
     }
@@ -249,7 +263,7 @@ mod tests {
         }
         let smallest = RateLimiter::bounded(&limit(1.0, 1), start, 0);
         for client in 0..100_u8 {
-            smallest.check(RateSubject::Value(&[client]), start).unwrap();
+            smallest.check(RateSubject::Value(&[client]), 1, start).unwrap();
         }
         assert!(smallest.clients() <= SHARDS);
     }
@@ -266,14 +280,14 @@ mod tests {
             let mut passed: Vec<Instant> = Vec::new();
             for gap in gaps {
                 now += Duration::from_nanos(gap);
-                match limiter.check(ANN, now) {
+                match limiter.check(ANN, 1, now) {
                     Ok(()) => passed.push(now),
                     Err(wait) => {
                         assert!(wait > Duration::ZERO);
-                        assert!(limiter.check(ANN, now + wait - Duration::from_nanos(1)).is_err());
+                        assert!(limiter.check(ANN, 1, now + wait - Duration::from_nanos(1)).is_err());
                         // One who waits as told is let in.
                         now += wait;
-                        assert_eq!(limiter.check(ANN, now), Ok(()));
+                        assert_eq!(limiter.check(ANN, 1, now), Ok(()));
                         passed.push(now);
                     }
                 }
@@ -295,7 +309,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..5_000 {
-                        passed.fetch_add(u32::from(limiter.check(ANN, start).is_ok()), Relaxed);
+                        passed.fetch_add(u32::from(limiter.check(ANN, 1, start).is_ok()), Relaxed);
                     }
                 });
             }

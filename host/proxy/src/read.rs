@@ -1,7 +1,9 @@
-//! `read`: gathers a body under a cap and a deadline between its pieces.
+//! `read`: gathers a body under a cap, a deadline between its pieces, and a pace that it must keep.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use http::HeaderMap;
 use hyper::body::{Body as _, Incoming};
 
 use crate::fault::Fault;
+use crate::held_bytes::{HeldBytes, Reservation};
 use crate::patience::Patience;
 
 /// A body over the cap is read and thrown away up to this many times the cap: a client that is still sending would not read the
@@ -26,10 +29,23 @@ pub(crate) struct Gathered {
     pub(crate) trailers: Option<HeaderMap>,
 }
 
+/// How a body is gathered.
+pub(crate) struct Bounds<'a> {
+    /// Its most bytes.
+    pub(crate) cap: usize,
+    /// How long it may take to come, as for [`Patience::paced`].
+    pub(crate) time: Duration,
+    /// Whether what is left of a refused body is read and thrown away; not for a client that waits to be told to send it.
+    pub(crate) may_discard: bool,
+    /// Where its bytes count.
+    pub(crate) held: &'a Arc<HeldBytes>,
+    /// Whose bytes they are.
+    pub(crate) client: IpAddr,
+}
+
 /// Gathers a request body. One that comes in one piece is not copied.
-///
-/// `may_discard`: whether the rest of a body over the cap is read and thrown away; not for a client that waits to be told to send it.
-pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration, may_discard: bool) -> Result<Gathered, Fault> {
+pub(crate) async fn gather(mut body: Incoming, bounds: Bounds<'_>) -> Result<Gathered, Fault> {
+    let Bounds { cap, time, may_discard, held, client } = bounds;
     if body.is_end_stream() {
         return Ok(Gathered::default());
     }
@@ -39,26 +55,33 @@ pub(crate) async fn gather(mut body: Incoming, cap: usize, idle: Duration, may_d
         }
         return Err(Fault::TooLarge);
     }
-    let mut patience = Patience::new(idle);
+    let mut patience = Patience::paced(time);
     let first = match next_piece(&mut body, &mut patience).await? {
         Piece::Data(first) => first,
         Piece::End(trailers) => return Ok(Gathered { body: Bytes::new(), trailers }),
     };
-    if first.len() <= cap && body.is_end_stream() {
-        return Ok(Gathered { body: first, trailers: None });
+    let mut reservation = Reservation::default();
+    let has_room = reservation.grow(held, client, first.len()).is_ok();
+    if has_room && first.len() <= cap && body.is_end_stream() {
+        return Ok(Gathered { body: reservation.bind(first), trailers: None });
     }
     let mut gathered = BytesMut::from(first);
-    loop {
+    let refused = loop {
         if gathered.len() > cap {
-            drop(gathered);
-            discard(&mut body, cap).await;
-            return Err(Fault::TooLarge);
+            break Fault::TooLarge;
+        }
+        if !has_room {
+            break Fault::NoRoom;
         }
         match next_piece(&mut body, &mut patience).await? {
+            Piece::Data(piece) if reservation.grow(held, client, gathered.len() + piece.len()).is_err() => break Fault::NoRoom,
             Piece::Data(piece) => gathered.extend_from_slice(&piece),
-            Piece::End(trailers) => return Ok(Gathered { body: gathered.freeze(), trailers }),
+            Piece::End(trailers) => return Ok(Gathered { body: reservation.bind(gathered.freeze()), trailers }),
         }
-    }
+    };
+    drop((gathered, reservation));
+    discard(&mut body, cap).await;
+    Err(refused)
 }
 
 enum Piece {
@@ -78,7 +101,10 @@ async fn next_piece(body: &mut Incoming, patience: &mut Patience) -> Result<Piec
             None => return Ok(Piece::End(None)),
             Some(Err(_)) => return Err(Fault::BrokenBody),
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(piece) => return Ok(Piece::Data(piece)),
+                Ok(piece) => {
+                    patience.note_bytes(piece.len());
+                    return Ok(Piece::Data(piece));
+                }
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
                         return Ok(Piece::End(Some(trailers)));

@@ -134,6 +134,12 @@ mod tests {
         check(&servers, "/ab/", Some((1, "/")));
         check(&servers, "/a/../../x", None);
         check(&servers, "/a/x/%2E%2e/y", None);
+        for out in ["..%2fx", "%2e%2E%2Fx", "x/..%5cy", "..;/x", "..%3Bv=1/x", "x%2f..", ".%5c", "%252e%252e/x", "..%252fx", "%25252e./x"] {
+            check(&servers, &format!("/a/{out}"), None);
+        }
+        for below in ["x%2fy", "x;v=..", "..x", "x..;v", "%2ea", "100%25", "%252", "%25", "a%5cb", "%C3%A9"] {
+            check(&servers, &format!("/a/{below}"), Some((0, &format!("/mcp/{below}"))));
+        }
         check(&servers, "/a/x...y/..z", Some((0, "/mcp/x...y/..z")));
         check(&[server("a", "/mcp/", Mount::Prefix)], "/a/", Some((0, "/mcp/")));
         check(&[server("a", "/mcp/", Mount::Prefix)], "/a/x", Some((0, "/mcp/x")));

@@ -6,11 +6,14 @@ use watchgate_mcp::{Envelope, MessageKind, ScanEnd, Scanner};
 pub(crate) const MAX_ELEMENTS: usize = 256;
 
 /// What a body holds.
+#[derive(Default)]
 pub(crate) struct Scanned {
     /// The messages; empty when the body is not JSON-RPC.
     pub(crate) envelopes: Vec<Envelope>,
     /// Whether they stand in an array.
     pub(crate) is_batch: bool,
+    /// Elements of the array that were seen, also those beyond what is kept and where the body as a whole is opaque.
+    pub(crate) elements: u32,
 }
 
 /// Reads the envelopes of a whole body.
@@ -18,7 +21,9 @@ pub(crate) fn scan(body: &[u8]) -> Scanned {
     let mut scanner = Scanner::new();
     let mut envelopes = Vec::new();
     let mut dropped = false;
+    let mut elements: u32 = 0;
     let mut sink = |envelope: Envelope| {
+        elements = elements.saturating_add(1);
         if envelopes.len() < MAX_ELEMENTS {
             envelopes.push(envelope);
         } else {
@@ -33,5 +38,5 @@ pub(crate) fn scan(body: &[u8]) -> Scanned {
     if !is_readable {
         envelopes.clear();
     }
-    Scanned { envelopes, is_batch }
+    Scanned { envelopes, is_batch, elements }
 }

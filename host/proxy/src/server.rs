@@ -22,15 +22,17 @@ use crate::connection_slots::ConnectionSlots;
 use crate::endpoint::Endpoint;
 use crate::endpoint_event::mounting::Mounting;
 use crate::guard::Guard;
+use crate::held_bytes::HeldBytes;
 use crate::oauth::{OauthRewrite, ProtectedResource};
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::{PendingOperations, SessionKey};
+use crate::presence::Presences;
 use crate::rate::RateLimiter;
 use crate::retry_budget::RetryBudget;
 use crate::scan::Scanned;
 use crate::server_config::{EndpointConfig, Mount, ServerConfig};
 use crate::sessions::{Opening, Sessions};
-use crate::slots::{ClientStreams, Concurrency};
+use crate::slots::{Concurrency, PerClient};
 use crate::tls::client::UpstreamTlsState;
 use crate::trace_record::Uncleared;
 
@@ -54,7 +56,7 @@ pub(crate) struct Server {
     pub(crate) balancer: Balancer,
     pub(crate) retries: Arc<RetryBudget>,
     pub(crate) concurrency: Arc<Concurrency>,
-    pub(crate) streams: Arc<ClientStreams>,
+    pub(crate) streams: Arc<PerClient>,
     pub(crate) rate: Option<Arc<RateLimiter>>,
     /// Its legacy sessions, whatever configuration they were opened under.
     pub(crate) sessions: Arc<Sessions>,
@@ -69,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) authenticator: Option<Arc<Authenticator>>,
     /// Of each server, for clients of that gate.
     pub(crate) resources: Vec<Option<ProtectedResource>>,
+    /// Counted on where the bound is the same.
+    pub(crate) connections_of_clients: Arc<PerClient>,
 }
 
 /// How far the shutdown has come.
@@ -96,6 +100,10 @@ pub(crate) struct Shared {
     /// Taken by the task that clears them.
     pub(crate) uncleared: Mutex<Option<mpsc::Receiver<Uncleared>>>,
     pub(crate) connections: ConnectionSlots,
+    /// The open ones.
+    pub(crate) presences: Arc<Presences>,
+    /// Bytes of messages that are held whole.
+    pub(crate) held: Arc<HeldBytes>,
     session_keys: RandomState,
     ids: Mutex<HashMap<String, usize>>,
 }
@@ -109,7 +117,8 @@ impl Shared {
         let (clearing, uncleared) = Clearing::new();
         let ids = Mutex::default();
         let pending = PendingOperations::new(config.limits.pending_operations, config.timeouts.pending);
-        let connections = ConnectionSlots::new(config.limits.connections);
+        let connections = ConnectionSlots::new(config.limits.connections, telemetry.process_bounds());
+        let held = Arc::new(HeldBytes::new(config.limits.held_bytes, telemetry.process_bounds()));
         let plan = Plan::build(config, None, &telemetry, &ids)?;
         plan.bound_sessions();
         let nowhere = Server::build(&ServerConfig::nowhere(), None, &telemetry, usize::MAX)?;
@@ -124,6 +133,8 @@ impl Shared {
             uncleared: Mutex::new(Some(uncleared)),
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE as usize)),
             connections,
+            presences: Arc::default(),
+            held,
             session_keys: RandomState::new(),
             ids,
         })
@@ -147,6 +158,7 @@ impl Shared {
     pub(crate) fn apply(&self, plan: Plan) {
         self.pending.set_bounds(plan.config.limits.pending_operations, plan.config.timeouts.pending);
         self.connections.set_limit(plan.config.limits.connections);
+        self.held.set_limit(plan.config.limits.held_bytes);
         plan.bound_sessions();
         let plan = Arc::new(plan);
         let before = self.plan.swap(plan.clone());
@@ -220,7 +232,10 @@ impl Plan {
         let earlier = current.and_then(|current| current.authenticator.as_deref());
         let authenticator = config.auth.as_ref().map(|auth| Authenticator::start(auth, earlier)).transpose()?;
         let resources = config.servers.iter().map(|server| ProtectedResource::of(server, config.auth.as_ref())).collect();
-        Ok(Self { servers, guard: Guard::new(&config.guard), authenticator, resources, config })
+        let bound = config.limits.connections_per_client;
+        let same = current.filter(|current| current.config.limits.connections_per_client == bound);
+        let connections_of_clients = same.map_or_else(|| Arc::new(PerClient::new(bound)), |current| current.connections_of_clients.clone());
+        Ok(Self { servers, guard: Guard::new(&config.guard), authenticator, resources, connections_of_clients, config })
     }
 
     /// Lets the servers' sessions know their bounds.
@@ -279,7 +294,7 @@ impl Server {
             concurrency: same(&|of: &ServerConfig| of.limits.concurrency == config.limits.concurrency)
                 .map_or_else(|| Arc::new(Concurrency::new(config.limits.concurrency)), |earlier| earlier.concurrency.clone()),
             streams: same(&|of: &ServerConfig| of.limits.streams_per_client == config.limits.streams_per_client)
-                .map_or_else(|| Arc::new(ClientStreams::new(config.limits.streams_per_client)), |earlier| earlier.streams.clone()),
+                .map_or_else(|| Arc::new(PerClient::new(config.limits.streams_per_client)), |earlier| earlier.streams.clone()),
             sessions: earlier.map_or_else(Arc::default, |earlier| earlier.sessions.clone()),
             rate: match same(&|of: &ServerConfig| of.limits.rate == config.limits.rate) {
                 Some(earlier) => earlier.rate.clone(),
@@ -292,16 +307,17 @@ impl Server {
 }
 
 impl Server {
-    /// The server answered in a session: it goes on, is new, or is over.
-    pub(crate) fn note_session(&self, key: SessionKey, method: &Method, status: StatusCode) {
+    /// The server answered in a session: it goes on, is over, or is new where the answer itself names it (`is_said`). Servers without sessions answer whatever
+    /// session a client makes up.
+    pub(crate) fn note_session(&self, key: SessionKey, method: &Method, status: StatusCode, is_said: bool) {
         let now = Instant::now();
         if status == StatusCode::NOT_FOUND || (*method == Method::DELETE && status.is_success()) {
             if let Some(duration) = self.sessions.ended(key, now) {
                 self.metrics.session_ended(duration);
             }
-        } else if status.is_success()
-            && let Opening::New { forgotten } = self.sessions.opened(key, now)
-        {
+        } else if !(status.is_success() && is_said) {
+            self.sessions.touched(key, now);
+        } else if let Opening::New { forgotten } = self.sessions.opened(key, now) {
             self.metrics.session_opened();
             if let Some(forgotten) = forgotten {
                 self.metrics.session_ended(forgotten.duration);

@@ -90,8 +90,8 @@ impl Sessions {
         (inner.capacity, inner.idle) = (bounded(capacity), idle);
     }
 
-    /// A server has opened a session, or has answered one that this process has not seen open: the gateway was started again, or another replica
-    /// let it in.
+    /// A server has named a session in an answer: it has opened it, or goes on with one that this process has not seen open, because the gateway was started
+    /// again or another replica let it in.
     pub(crate) fn opened(&self, key: SessionKey, now: Instant) -> Opening {
         let mut inner = self.inner.lock();
         if inner.touch(key, now) {

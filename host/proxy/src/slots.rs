@@ -1,4 +1,4 @@
-//! How many exchanges and event streams may go on at once.
+//! How many exchanges, event streams and connections may be there at once.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::rate::client_network;
 
-/// Clients whose streams are counted at once. Those beyond are let in uncounted: each holds a connection, which has a bound of its own.
+/// Clients whose places are counted at once. Those beyond are let in uncounted: each holds a connection, which has a bound of its own.
 const CLIENTS: usize = 100_000;
 
 /// The exchanges of one server at once. Nobody waits: there is a place or there is not.
@@ -28,8 +28,8 @@ struct Places {
 #[must_use]
 pub(crate) struct Slot(Option<Arc<Places>>);
 
-/// The event streams of each client of one server at once.
-pub(crate) struct ClientStreams {
+/// What each client may have so many of at once: event streams of one server, or connections.
+pub(crate) struct PerClient {
     /// `None` without a limit: then nothing is counted.
     clients: Option<Arc<Clients>>,
 }
@@ -37,13 +37,13 @@ pub(crate) struct ClientStreams {
 struct Clients {
     limit: u32,
     bound: usize,
-    /// Only clients with a stream.
-    streams: Mutex<HashMap<IpAddr, u32>>,
+    /// Only clients with a place.
+    taken: Mutex<HashMap<IpAddr, u32>>,
 }
 
-/// One stream of a client, given back on drop.
+/// One place of a client, given back on drop.
 #[must_use]
-pub(crate) struct ClientStream(Option<(Arc<Clients>, IpAddr)>);
+pub(crate) struct ClientPlace(Option<(Arc<Clients>, IpAddr)>);
 
 impl Concurrency {
     /// All places free. `None` is no limit.
@@ -56,6 +56,11 @@ impl Concurrency {
         let Some(places) = &self.places else { return Some(Slot(None)) };
         places.taken.fetch_update(Relaxed, Relaxed, |taken| (taken < places.limit).then(|| taken + 1)).ok()?;
         Some(Slot(Some(places.clone())))
+    }
+
+    /// Whether all are taken now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.places.as_ref().is_some_and(|places| places.taken.load(Relaxed) >= places.limit)
     }
 
     /// Places taken; 0 without a limit.
@@ -73,43 +78,43 @@ impl Drop for Slot {
     }
 }
 
-impl ClientStreams {
-    /// No streams. `None` is no limit.
+impl PerClient {
+    /// All places free. `None` is no limit.
     pub(crate) fn new(limit: Option<u32>) -> Self {
         Self::bounded(limit, CLIENTS)
     }
 
     fn bounded(limit: Option<u32>, bound: usize) -> Self {
-        Self { clients: limit.map(|limit| Arc::new(Clients { limit, bound, streams: Mutex::default() })) }
+        Self { clients: limit.map(|limit| Arc::new(Clients { limit, bound, taken: Mutex::default() })) }
     }
 
-    /// A stream for this client; `None` when it has as many as it may. Addresses that share an IPv6 network of 64 bits are one client.
-    pub(crate) fn try_take(&self, client: IpAddr) -> Option<ClientStream> {
-        let Some(clients) = &self.clients else { return Some(ClientStream(None)) };
+    /// A place for this client; `None` when it has as many as it may. Addresses that share an IPv6 network of 64 bits are one client.
+    pub(crate) fn try_take(&self, client: IpAddr) -> Option<ClientPlace> {
+        let Some(clients) = &self.clients else { return Some(ClientPlace(None)) };
         let client = client_network(client);
-        let mut streams = clients.streams.lock();
-        let known = streams.len();
-        match streams.entry(client) {
+        let mut taken = clients.taken.lock();
+        let known = taken.len();
+        match taken.entry(client) {
             Entry::Occupied(mut count) if *count.get() < clients.limit => *count.get_mut() += 1,
             Entry::Occupied(_) => return None,
             Entry::Vacant(_) if clients.limit == 0 => return None,
-            Entry::Vacant(_) if known >= clients.bound => return Some(ClientStream(None)),
+            Entry::Vacant(_) if known >= clients.bound => return Some(ClientPlace(None)),
             Entry::Vacant(count) => _ = count.insert(1),
         }
-        Some(ClientStream(Some((clients.clone(), client))))
+        Some(ClientPlace(Some((clients.clone(), client))))
     }
 
-    /// Clients with a stream that is counted.
+    /// Clients with a place that is counted.
     #[cfg(test)]
     pub(crate) fn clients(&self) -> usize {
-        self.clients.as_ref().map_or(0, |clients| clients.streams.lock().len())
+        self.clients.as_ref().map_or(0, |clients| clients.taken.lock().len())
     }
 }
 
-impl Drop for ClientStream {
+impl Drop for ClientPlace {
     fn drop(&mut self) {
         let Some((clients, client)) = &self.0 else { return };
-        if let Entry::Occupied(mut count) = clients.streams.lock().entry(*client) {
+        if let Entry::Occupied(mut count) = clients.taken.lock().entry(*client) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -150,15 +155,15 @@ mod tests {
         assert_eq!((slots.len(), concurrency.taken()), (1000, 0));
         assert!(Concurrency::new(Some(0)).try_take().is_none());
 
-        let streams = ClientStreams::new(None);
+        let streams = PerClient::new(None);
         let taken: Vec<_> = (0..1000).map(|_| streams.try_take(address("10.0.0.1")).unwrap()).collect();
         assert_eq!((taken.len(), streams.clients()), (1000, 0));
-        assert!(ClientStreams::new(Some(0)).try_take(address("10.0.0.1")).is_none());
+        assert!(PerClient::new(Some(0)).try_take(address("10.0.0.1")).is_none());
     }
 
     #[test]
     fn each_client_has_its_own_streams() {
-        let streams = ClientStreams::new(Some(2));
+        let streams = PerClient::new(Some(2));
         let mine = [streams.try_take(address("10.0.0.1")).unwrap(), streams.try_take(address("::ffff:10.0.0.1")).unwrap()];
         is_send(&mine);
         assert!(streams.try_take(address("10.0.0.1")).is_none());
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn more_clients_than_are_counted_are_let_in() {
-        let streams = ClientStreams::bounded(Some(1), 2);
+        let streams = PerClient::bounded(Some(1), 2);
         let counted = [streams.try_take(address("10.0.0.1")).unwrap(), streams.try_take(address("10.0.0.2")).unwrap()];
         let uncounted = [streams.try_take(address("10.0.0.3")).unwrap(), streams.try_take(address("10.0.0.3")).unwrap()];
         assert!(streams.try_take(address("10.0.0.1")).is_none());
@@ -188,7 +193,7 @@ mod tests {
 
     #[test]
     fn threads_never_exceed_the_limit_and_leave_nothing_behind() {
-        let (concurrency, streams) = (Concurrency::new(Some(3)), ClientStreams::new(Some(3)));
+        let (concurrency, streams) = (Concurrency::new(Some(3)), PerClient::new(Some(3)));
         let (busy, streaming) = (AtomicU32::new(0), AtomicU32::new(0));
         let enter = |inside: &AtomicU32| {
             assert!(inside.fetch_add(1, Relaxed) < 3, "over the limit");

@@ -168,7 +168,7 @@ metrics! {
     histogram(Session) SessionDuration session_duration "mcp_server_session_duration_seconds" [Server]
         "Time from a session's initialize to its end, in seconds; for one that was left idle, to its last use.";
     counter ConnectionsRefused connections_refused "watchgate_connections_refused_total" [Reason]
-        "Client connections ended before there was an exchange; reason is tls_handshake, slow_head, malformed_head or head_too_large.";
+        "Client connections ended before there was an exchange; reason is tls_handshake, slow_head, malformed_head, head_too_large, too_many_of_client, or idle_longest where others waited for a place.";
     gauge TlsCertNotAfter tls_cert_not_after "watchgate_tls_cert_not_after_seconds" [Name]
         "When the certificate in use ends, seconds since the Unix epoch.";
     counter TlsReloads tls_reloads "watchgate_tls_reloads_total" [Name, Result]
@@ -181,6 +181,12 @@ metrics! {
         "When the configuration in force was applied, seconds since the Unix epoch.";
     gauge ConnectionsOpen connections_open "watchgate_connections_open" []
         "Client connections open now.";
+    gauge ConnectionsLimit connections_limit "watchgate_connections_limit" []
+        "Client connections that may be open at once; further ones wait.";
+    counter ConnectionsWaited connections_waited "watchgate_connections_waited_total" []
+        "Client connections that found as many open as may be, and waited for one to end.";
+    gauge HeldBytes held_bytes "watchgate_held_bytes" []
+        "Bytes of messages that are held whole in memory now, those of small messages not counted.";
     counter PluginCalls plugin_calls "watchgate_plugin_calls_total" [Plugin, Kind]
         "Calls of a plugin that ended, failed ones included.";
     histogram(Plugin) PluginCallDuration plugin_call_duration "watchgate_plugin_call_duration_seconds" [Plugin, Kind]

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod bounded_names;
+mod bounds;
 mod buckets;
 mod capture;
 mod cardinality;
@@ -45,6 +46,7 @@ mod wall_time;
 mod words;
 
 pub use access_log::{AccessField, AccessLogTarget, FieldKind, UnknownField};
+pub use bounds::ProcessBounds;
 pub use buckets::{BucketError, BucketGroup, HistogramBuckets, OPERATION_BUCKETS};
 pub use capture::{Capture, CaptureConfig};
 pub use cardinality::{Cardinality, Dropped, Folded, MetricCardinality};

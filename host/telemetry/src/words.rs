@@ -54,6 +54,8 @@ words! {
         RequestHeaders = "request_headers",
         /// Bytes of an answer or event that a redaction policy must see whole: the message is denied.
         AnswerSize = "answer_size",
+        /// Bytes of all messages that are held whole at once: 503.
+        HeldBytes = "held_bytes",
     }
 
     /// What came of the wish to try a request again that never left.
@@ -104,6 +106,10 @@ words! {
         MalformedHead = "malformed_head",
         /// The head of a request was over the limits for all servers.
         HeadTooLarge = "head_too_large",
+        /// Its client had as many as it may.
+        TooManyOfClient = "too_many_of_client",
+        /// It was the one on which nothing had been asked for longest when others waited for a place.
+        IdleLongest = "idle_longest",
     }
 
     /// What made a request one that no page or name of ours could have sent.

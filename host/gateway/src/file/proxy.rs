@@ -50,7 +50,8 @@ pub fn read(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> ProxySettings {
     for (key, place) in deadlines {
         *place = reader.duration(&part, key).unwrap_or(*place);
     }
-    let Limits { connections, headers, header_bytes, http2_streams, pending_operations, sessions } = &mut settings.limits;
+    let Limits { connections, connections_per_client, headers, header_bytes, http2_streams, pending_operations, sessions, held_bytes } =
+        &mut settings.limits;
     let counts = [
         ("max_connections", connections),
         ("max_headers", headers),
@@ -61,6 +62,8 @@ pub fn read(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> ProxySettings {
         *place = reader.count(&part, key).map_or(*place, as_size);
     }
     *header_bytes = reader.size(&part, "max_header_bytes").unwrap_or(*header_bytes);
+    *held_bytes = reader.size(&part, "max_held_bytes").unwrap_or(*held_bytes);
+    *connections_per_client = reader.count(&part, "max_connections_per_client");
     *http2_streams = reader.count(&part, "max_http2_streams").unwrap_or(*http2_streams);
     settings
 }

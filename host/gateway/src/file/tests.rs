@@ -55,6 +55,8 @@ listen = "0.0.0.0:1"
 [proxy]
 drain_timeout = "3s"
 max_request_body = "1MiB"
+max_held_bytes = "64MiB"
+max_connections_per_client = 9
 [servers.b]
 url = "http://h:1/mcp"
 [servers.a]
@@ -81,6 +83,7 @@ severity = "warning"
     assert_eq!(settings.listeners, Some(vec![listeners::cleartext("0.0.0.0:1".to_owned())]));
     assert_eq!(settings.servers.iter().map(|server| &*server.name).collect::<Vec<_>>(), ["b", "a"]);
     assert_eq!(settings.proxy.timeouts.drain, Duration::from_secs(3));
+    assert_eq!((settings.proxy.limits.held_bytes, settings.proxy.limits.connections_per_client), (64 << 20, Some(9)));
     assert_eq!(settings.servers[0].limits.message, 1 << 20);
     assert_eq!(settings.plugins, Some(folder.path().join("p")));
     assert_eq!(settings.alerts.rules.len(), 1);

@@ -71,6 +71,21 @@ fn the_keys_with_a_default_change_something() {
 }
 
 #[test]
+fn no_more_connections_are_let_in_than_there_may_be_files() {
+    let check = |text: &str, files: u64, expected: usize, is_said: bool| {
+        let mut settings = of_text(text);
+        settings.warnings.clear();
+        settings.bound_connections(files);
+        assert_eq!((settings.proxy.limits.connections, settings.warnings.len()), (expected, usize::from(is_said)), "{text} {files}");
+        assert_eq!(settings.document["proxy"]["max_connections"], expected, "operators see what is in force");
+    };
+    check("", 1 << 20, 10_000, false);
+    check("", 200, 75, true);
+    check("[proxy]\nmax_connections = 75\n", 200, 75, false);
+    check("[proxy]\nmax_connections = 76\n", 200, 75, true);
+}
+
+#[test]
 fn flags_win_over_the_file() {
     let text = "listen = \"127.0.0.1:1\"\n[proxy]\nhead_timeout = \"7s\"\n[servers.a]\nurl = \"http://a\"\n";
     let (file, complaints) = file::parse(text, Path::new(""), &|_| None);

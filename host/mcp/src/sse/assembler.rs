@@ -87,6 +87,11 @@ impl SseAssembler {
         None
     }
 
+    /// Bytes that are held, or pushed and not yet read.
+    pub fn len(&self) -> usize {
+        self.held.len() + self.input.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// Whether nothing is held: the next byte begins a block, or follows one that was too large and has ended.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty() && self.input.is_empty() && !self.discarding

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use std::borrow::Cow;
+
 use crate::server_config::{Forwarded, Mount, ServerConfig};
 
 /// Where a server says things about itself (RFC 8615): always at the root of its origin.
@@ -124,7 +126,7 @@ impl Below {
     /// `rest` is what follows the mount.
     fn reach(&self, rest: &str) -> Option<String> {
         // Below a mount is below its URL: a server that resolved these would be asked for what lies beside it.
-        if rest.split('/').any(is_dots) {
+        if leads_out(rest) {
             return None;
         }
         let path = match rest {
@@ -153,9 +155,32 @@ fn base(path: &str) -> &str {
     }
 }
 
-/// `.` and `..` with any dot written as `%2e`.
-fn is_dots(segment: &str) -> bool {
-    segment.len() <= 6 && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+/// Whether a server may take part of a path for `.` or `..`. Servers do not agree on what separates segments and in which order they decode: some
+/// take an encoded slash or a backslash for one, cut a segment at `;`, or decode twice.
+fn leads_out(path: &str) -> bool {
+    let decoded = if path.contains('%') { Cow::Owned(decoded(path)) } else { Cow::Borrowed(path) };
+    decoded.split(['/', '\\']).any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+}
+
+/// The path with what dots and separators may be written as decoded, however often it is encoded; the rest as it is.
+fn decoded(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut pieces = path.split('%');
+    out.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        // `%25` is the sign itself, which may begin another code.
+        let code = piece.trim_start_matches("25");
+        let plain = code.get(..2).and_then(|code| match code.to_ascii_lowercase().as_str() {
+            "2e" => Some('.'),
+            "2f" => Some('/'),
+            "5c" => Some('\\'),
+            "3b" => Some(';'),
+            _ => None,
+        });
+        out.push(plain.unwrap_or('%'));
+        out.push_str(if plain.is_some() { &code[2..] } else { code });
+    }
+    out
 }
 
 #[cfg(test)]

@@ -244,6 +244,12 @@ fn a_preflight_passes_the_gate_but_not_the_guard() {
     check_refused(&preflight("https://evil.test"), 403, "origin_not_allowed");
     check_challenged(&rig.ask("OPTIONS", "/mcp", &[("Origin", "https://app.test")]), "Bearer");
     check_challenged(&rig.ask("GET", "/mcp", &[("Origin", "https://app.test"), ("Access-Control-Request-Method", "POST")]), "Bearer");
+    // One that brings a body asks for more than a preflight does.
+    let headers = [("Origin", "https://app.test"), ("Access-Control-Request-Method", "POST")];
+    check_challenged(&ask(&rig, &request("OPTIONS", "/mcp", &headers, CALL.as_bytes())), "Bearer");
+    let chunked = [&headers[..], &[("Transfer-Encoding", "chunked")]].concat();
+    check_challenged(&ask(&rig, &[request("OPTIONS", "/mcp", &chunked, b""), b"0\r\n\r\n".to_vec()].concat()), "Bearer");
+    check_challenged(&ask(&rig, &request("GET", "/.well-known/x", &[], CALL.as_bytes())), "Bearer");
     assert_eq!(upstream.requests().len(), 1);
 }
 

@@ -1,6 +1,7 @@
 //! What may be silent for how long. The clock of the proxy stands still and is moved by hand, so minutes pass at once; sockets and servers are real.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender as Reply, channel};
 use std::thread::JoinHandle;
@@ -12,7 +13,7 @@ use watchgate_hooks::{HookSet, LiveHooks};
 use watchgate_proxy::{ListenerConfig, Proxy, ProxyConfig};
 use watchgate_telemetry::{Telemetry, TelemetryConfig};
 use watchgate_tests::http1::{MCP_POST, request};
-use watchgate_tests::{Connection, DEADLINE, Exchange, Gate, Scripted};
+use watchgate_tests::{Connection, DEADLINE, Exchange, Gate, Scripted, wait_until};
 
 use crate::policy::hook_set;
 use crate::rig::{CALL, RESULT, config, post, server};
@@ -218,4 +219,21 @@ fn a_client_may_keep_its_connection_for_a_little_over_a_minute() {
     assert_eq!(client.reply().unwrap().status(), 200);
     proxy.pass(Duration::from_secs(76));
     client.wait_for_end().unwrap();
+}
+
+#[test]
+fn a_body_of_which_a_byte_comes_now_and_then_is_given_up_as_one_of_which_nothing_comes() {
+    let upstream = Scripted::start(|exchange| exchange.json(200, RESULT));
+    let still = Still::before(&upstream, false);
+    let mut slow = TcpStream::connect(still.address).unwrap();
+    slow.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    slow.write_all(&request("POST", "/mcp", &[("Content-Length", "1000")], b"{")).unwrap();
+    wait_until("it is given up", || {
+        still.pass(MINUTE);
+        slow.write_all(b" ").ok()?;
+        slow.peek(&mut [0]).ok()
+    });
+    let reply = Connection::new(slow).unwrap().reply().unwrap();
+    assert_eq!((reply.status(), &reply.json().unwrap()["error"]["data"]["reason"]), (408, &"slow_body".into()));
+    assert!(upstream.requests().is_empty());
 }

@@ -5,10 +5,13 @@
 
 mod admission;
 mod balancing;
+mod bodies;
 mod breakers;
 mod compression;
+mod connections;
 mod denials;
 mod drain;
+mod evasions;
 mod hosts;
 mod http2;
 mod http2_peers;
@@ -23,6 +26,7 @@ mod reload;
 mod restarts;
 mod rig;
 mod sessions;
+mod stalled;
 mod tls;
 mod tls_peers;
 mod tokens;

@@ -33,7 +33,7 @@ impl Decisions {
             Limit::Rate => self.rate_limited.inc(),
             Limit::Concurrency => self.concurrency_limited.inc(),
             Limit::Streams => self.streams_limited.inc(),
-            Limit::RequestSize | Limit::RequestHeaders | Limit::AnswerSize => {}
+            Limit::RequestSize | Limit::RequestHeaders | Limit::AnswerSize | Limit::HeldBytes => {}
         }
     }
 

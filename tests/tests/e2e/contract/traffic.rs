@@ -20,7 +20,6 @@ impl Scene {
         self.play_what_repeats();
         self.run_into_limits();
         self.fall_back();
-        self.be_refused();
         self.change();
     }
 
@@ -28,6 +27,7 @@ impl Scene {
     pub fn play_what_repeats(&self) {
         self.speak_mcp();
         self.fail();
+        self.be_refused();
     }
 
     /// A session with all that it names, and what comes beside it.
