@@ -81,6 +81,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let Gathered { body, trailers } = match gather(incoming, cap, plan.timeouts().client_body, may_discard).await {
         Ok(gathered) => gathered,
         Err(fault) => {
+            exchange.note_broken_off();
             if let Some(refused) = refused {
                 return answer_fault(exchange, refused, None);
             }

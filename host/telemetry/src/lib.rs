@@ -9,6 +9,7 @@ mod buckets;
 mod capture;
 mod cardinality;
 mod certificate;
+mod client_names;
 mod client_requests;
 mod core;
 mod endpoint;
@@ -20,6 +21,7 @@ mod family;
 mod http_status;
 mod intern;
 mod json;
+mod label_values;
 mod leases;
 pub mod log;
 mod logs;
@@ -56,6 +58,7 @@ pub use facts::{
     GuardRefused, HealthCheckFinished, HttpMethod, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped,
     TraceContextInvalid, UpstreamConnected,
 };
+pub use label_values::{ERROR_WORDS, label_values};
 pub use names::{Label, MetricDefinition, MetricKind, MetricName, Unit};
 pub use overview::{Cpu, CustomSeries, Memory, Overview, ServerOverview};
 pub use plugin_handles::PluginHandles;

@@ -15,6 +15,7 @@ mod http2_peers;
 mod http2_upstream;
 mod idle;
 mod limits;
+mod outcomes;
 mod policy;
 mod protected;
 mod redaction;
