@@ -41,6 +41,7 @@ mod server;
 mod sink;
 mod snapshot;
 mod store;
+pub mod task;
 mod telemetry;
 mod trace;
 mod wall_time;

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use watchgate_telemetry::task;
 
 use super::key_set::{KeySet, NotKeys};
 use super::source::{self, LoadError, Source};
@@ -124,7 +125,7 @@ impl Jwks {
             finished: watch::Sender::new(0),
             waiting: Semaphore::new(MAX_WAITING),
         });
-        let task = tokio::spawn(jwks.clone().keep_fresh()).abort_handle();
+        let task = tokio::spawn(task::named("token keys", "", jwks.clone().keep_fresh())).abort_handle();
         Ok(Refresher { jwks, task })
     }
 
