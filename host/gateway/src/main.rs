@@ -8,6 +8,7 @@ mod config_watch;
 mod effective;
 mod file;
 mod guard_defaults;
+mod known_series;
 mod listeners;
 mod operator;
 mod reload;
