@@ -128,7 +128,7 @@ impl OperatorApi {
             Route::LogLevel => log_level::show(&state.log),
             Route::CpuProfile => cpu_profile::take(query, self.shutdown.clone()).await,
             Route::HeapProfile => heap_profile::take(query, self.shutdown.clone()).await,
-            Route::RuntimeTasks => runtime_tasks::show(),
+            Route::RuntimeTasks => runtime_tasks::show(&state.telemetry),
             Route::SetLogLevel => log_level::set(&state.log, body),
         }
     }

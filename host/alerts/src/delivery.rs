@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use watchgate_hooks::{Alert, LiveHooks};
-use watchgate_telemetry::Telemetry;
+use watchgate_telemetry::{Telemetry, task};
 
 use crate::courier::Courier;
 use crate::moment::Clock;
@@ -93,6 +93,7 @@ impl Delivery {
     }
 
     fn open(&self, action: String) -> Route {
+        let name = action.clone();
         let courier = Arc::new(Courier {
             action,
             outbox: Mutex::new(Outbox::default()),
@@ -101,7 +102,7 @@ impl Delivery {
             telemetry: Arc::clone(&self.telemetry),
             clock: Arc::clone(&self.clock),
         });
-        let task = tokio::spawn(Arc::clone(&courier).run(self.draining.subscribe()));
+        let task = tokio::spawn(task::named("alert action", &name, Arc::clone(&courier).run(self.draining.subscribe())));
         Route { courier, task }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Interval, MissedTickBehavior};
 use watchgate_hooks::{Alert, AlertState, LiveHooks, unix_ms};
-use watchgate_telemetry::{AlertsFiring, MetricSnapshot, Telemetry};
+use watchgate_telemetry::{AlertsFiring, MetricSnapshot, Telemetry, task};
 
 use crate::config::{AlertsConfig, AlertsConfigError};
 use crate::delivery::Delivery;
@@ -51,7 +51,7 @@ impl Alerts {
         let alerts =
             Arc::new(Self { delivery, shown: Mutex::default(), config: watch::Sender::new(config.clone()), task: Mutex::default() });
         let work = Arc::clone(&alerts).work(clock, telemetry, shutdown);
-        *alerts.task.lock() = Some(tokio::spawn(work));
+        *alerts.task.lock() = Some(tokio::spawn(task::named("alert rules", "", work)));
         Ok(alerts)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use watchgate_hooks::{HookSet, LiveHooks, StatusBoard};
-use watchgate_telemetry::Telemetry;
+use watchgate_telemetry::{Telemetry, task};
 
 use crate::keeper::{Keeper, Shared};
 use crate::loader::Loader;
@@ -65,7 +65,7 @@ impl Catalog {
         let (published, count) = watch::channel(0);
         let shared =
             Shared { loader: Arc::new(loader), live: Arc::clone(&live), board, telemetry, reload: Arc::clone(&reload), settled, published };
-        let keeper = tokio::spawn(Keeper::new(config, shared).run(shutdown));
+        let keeper = tokio::spawn(task::named("plugin folder", "", Keeper::new(config, shared).run(shutdown)));
         Self { live, reload, settled: is_settled, published: count, keeper }
     }
 

@@ -120,6 +120,8 @@ impl fmt::Display for Refusal {
 mod tests {
     use std::collections::BTreeSet;
 
+    use watchgate_telemetry::{Label, MetricName, label_values};
+
     use super::Reason;
 
     #[test]
@@ -130,5 +132,7 @@ mod tests {
         for code in codes {
             assert!(code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{code}");
         }
+        let documented = label_values(MetricName::Reloads, Label::Reason).unwrap_or_default();
+        assert_eq!(documented.into_iter().collect::<BTreeSet<_>>(), distinct);
     }
 }

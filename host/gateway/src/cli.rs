@@ -1,5 +1,6 @@
 //! The command line. Flags win over the environment, which wins over the file.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -39,8 +40,8 @@ pub struct RunArguments {
     /// Address for client traffic [default: 127.0.0.1:8080]. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR", env = "WATCHGATE_LISTEN")]
     pub listen: Option<String>,
-    /// Address for operators [default: 127.0.0.1:9090].
-    #[arg(long, value_name = "ADDR", env = "WATCHGATE_ADMIN")]
+    /// Address for operators [default: 127.0.0.1:9090]. May be written as the URL by which the other commands are told of it.
+    #[arg(long, value_name = "ADDR", env = "WATCHGATE_ADMIN", value_parser = of_url)]
     pub admin: Option<String>,
     /// An MCP server: a URL gets every path; NAME=URL is mounted at /NAME/. Replaces the servers of the file.
     #[arg(long, value_name = "[NAME=]URL", env = "WATCHGATE_UPSTREAM", value_delimiter = ',')]
@@ -62,10 +63,33 @@ pub struct RunArguments {
     pub log_format: Option<String>,
 }
 
+/// `HOST:PORT` of `http://HOST:PORT/`; anything else is left for who reads addresses.
+#[expect(clippy::unnecessary_wraps, reason = "what clap takes")]
+fn of_url(text: &str) -> Result<String, Infallible> {
+    Ok(text.strip_prefix("http://").map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest)).to_owned())
+}
+
 /// Reads the command line.
 ///
 /// # Errors
 /// clap's own, which also stand for `--help` and `--version`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     Ok(Cli::try_parse_from(arguments)?.command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_address_may_be_a_url() {
+        let check = |admin: &str, expected: &str| {
+            let Ok(Command::Run(arguments)) = parse(["watchgate", "run", "--admin", admin].map(OsString::from)) else { panic!("{admin}") };
+            assert_eq!(arguments.admin.as_deref(), Some(expected));
+        };
+        check("127.0.0.1:9090", "127.0.0.1:9090");
+        check("http://127.0.0.1:9090", "127.0.0.1:9090");
+        check("http://[::1]:9090/", "[::1]:9090");
+        check("https://h:1", "https://h:1");
+    }
 }

@@ -10,6 +10,7 @@ mod descriptors;
 mod effective;
 mod file;
 mod guard_defaults;
+mod known_series;
 mod listeners;
 mod operator;
 mod own_checks;

@@ -16,8 +16,8 @@ use watchgate_health::Health;
 use watchgate_hooks::{LiveHooks, StatusBoard};
 use watchgate_proxy::Proxy;
 use watchgate_sandbox::{PoolConfig, Sandbox, SandboxConfig};
-use watchgate_telemetry::Telemetry;
 use watchgate_telemetry::log::LogHandle;
+use watchgate_telemetry::{Telemetry, task};
 
 use crate::commands::GatewayCommands;
 use crate::own_checks::JwksCheck;
@@ -94,7 +94,7 @@ impl Rooms {
         if !address.ip().is_loopback() && settings.admin_token.is_none() {
             return Err(AdminError::TokenRequired(address).into());
         }
-        let admin = tokio::spawn(Admin::serve(admin, state, stopped));
+        let admin = tokio::spawn(task::named("operators' listener", "", Admin::serve(admin, state, stopped)));
         Ok(Self { telemetry, health, alerts, catalog, admin, stop })
     }
 

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use watchgate_hooks::{HookSet, LiveHooks};
 use watchgate_proxy::{Proxy, ProxyError};
 use watchgate_telemetry::log::{self, LogHandle};
-use watchgate_telemetry::{PushConfigError, Telemetry, TelemetryConfig, TelemetryError};
+use watchgate_telemetry::{PushConfigError, Telemetry, TelemetryConfig, TelemetryError, task};
 
 use crate::cli::RunArguments;
 use crate::listeners;
@@ -92,7 +92,8 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
         rooms.health.set_draining();
     };
     // Ends by the same signal: nothing is opened any more once the drain has begun.
-    let (settings, ()) = tokio::join!(reloader.follow(requests, hangups, asked_to_end.subscribe()), not_ready);
+    let following = task::named("configuration", "", reloader.follow(requests, hangups, asked_to_end.subscribe()));
+    let (settings, ()) = tokio::join!(following, not_ready);
     tokio::time::sleep(settings.proxy.timeouts.drain_delay).await;
     proxy.drain().await;
     rooms.stop().await

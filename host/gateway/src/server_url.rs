@@ -94,6 +94,9 @@ fn authority<'u>(uri: &'u Uri, url: &str) -> Result<&'u Authority, String> {
 fn check_name(name: &str) -> Result<(), String> {
     let fits =
         (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if name == "_other" {
+        return Err("the server name \"_other\" stands in metrics for what belongs to no server".to_owned());
+    }
     // `/.well-known/` belongs to no server, and a dot alone is a relative path.
     if fits && !name.starts_with('.') {
         Ok(())
@@ -144,6 +147,7 @@ mod tests {
         check("h:80", Err("http://"));
         check("a b=http://h/", Err("server name"));
         check(".x=http://h/", Err("server name"));
+        check("_other=http://h/", Err("belongs to no server"));
         check("http://u:p@h/", Err("credentials"));
         check("w=", Err("not a URL"));
     }

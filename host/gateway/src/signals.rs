@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use watchgate_telemetry::task;
 
 /// Exit code after a second signal, as shells count deaths by SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -17,14 +18,15 @@ pub fn watch() -> std::io::Result<Arc<watch::Sender<bool>>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let sender = Arc::new(watch::Sender::new(false));
     let asked = sender.clone();
-    tokio::spawn(async move {
+    let watching = async move {
         next(&mut terminate, &mut interrupt).await;
         tracing::info!("draining; a second signal ends at once");
         asked.send_replace(true);
         next(&mut terminate, &mut interrupt).await;
         tracing::warn!("ended by a second signal");
         std::process::exit(INTERRUPTED);
-    });
+    };
+    tokio::spawn(task::named("signals", "", watching));
     Ok(sender)
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use watchgate_hooks::{LiveHooks, StatusBoard, UpstreamCalls};
-use watchgate_telemetry::{HealthCheckFinished, Telemetry};
+use watchgate_telemetry::{HealthCheckFinished, Telemetry, task};
 
 use crate::check::{CheckKind, CheckStatus, Finding, OwnCheck};
 use crate::plugin_checks::PluginChecks;
@@ -79,7 +79,7 @@ impl Health {
         for server in &config.servers {
             watched.results.open(CheckKind::Upstream, server, now);
         }
-        let task = tokio::spawn(work(calls, Arc::clone(&watched), shutdown));
+        let task = tokio::spawn(task::named("health", "", work(calls, Arc::clone(&watched), shutdown)));
         Arc::new(Self {
             watched,
             board,

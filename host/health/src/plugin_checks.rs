@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use watchgate_hooks::{ClearedRecord, HealthCheck, HealthStatus, HookSet, UnclearedRecord, clear};
 use watchgate_mcp::Direction;
+use watchgate_telemetry::task;
 
 use crate::check::{CheckKind, CheckStatus, Finding};
 use crate::contained::contained;
@@ -55,7 +56,8 @@ impl PluginChecks {
             }
             let name = check.name().to_owned();
             watched.results.open(CheckKind::Plugin, &name, SystemTime::now());
-            let task = tokio::spawn(check_for_ever(name.clone(), Arc::clone(check), Arc::clone(watched)));
+            let work = check_for_ever(name.clone(), Arc::clone(check), Arc::clone(watched));
+            let task = tokio::spawn(task::named("health check", &name, work));
             self.running.insert(name, Running { check: Arc::clone(check), task });
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use watchgate_hooks::UpstreamCalls;
-use watchgate_telemetry::ServerUp;
+use watchgate_telemetry::{ServerUp, task};
 
 use crate::check::{CheckKind, CheckStatus, Finding};
 use crate::contained::contained;
@@ -56,7 +56,8 @@ impl ServerChecks {
         for server in &config.servers {
             if !self.running.contains_key(server) {
                 self.watched.results.open(CheckKind::Upstream, server, SystemTime::now());
-                let task = tokio::spawn(probe_for_ever(server.clone(), pace, Arc::clone(&self.calls), Arc::clone(&self.watched)));
+                let work = probe_for_ever(server.clone(), pace, Arc::clone(&self.calls), Arc::clone(&self.watched));
+                let task = tokio::spawn(task::named("server probe", server, work));
                 self.running.insert(server.clone(), Running { pace, task });
             }
         }

@@ -267,7 +267,7 @@ impl Link {
         self.handles.called(PluginKind::Redaction.as_str(), started.elapsed());
         let reply = reply.map_err(|failure| self.failed(failure))?;
         let edits = match reply.verdict {
-            Verdict::Deny(detail) => return Err(self.denied(detail)),
+            Verdict::Deny(detail) => return Err(self.denied(message.surface, detail)),
             Verdict::Pass if reply.edits.is_empty() => return Ok(None),
             Verdict::Pass => reply.edits,
         };
@@ -276,7 +276,8 @@ impl Link {
             self.failed(failure)
         })?;
         let Some(body) = edited else { return Ok(None) };
-        let headers = mirrored::derive(&message.body, &body, &message.headers).map_err(|error| self.denied(error.to_string()))?;
+        let headers =
+            mirrored::derive(&message.body, &body, &message.headers).map_err(|error| self.denied(message.surface, error.to_string()))?;
         Ok(Some(Edited { body, headers }))
     }
 
@@ -285,8 +286,11 @@ impl Link {
         Denial { plugin: self.name.clone(), reason: DenyReason::Failed(failure.reason), detail: failure.detail }
     }
 
-    fn denied(&self, mut detail: String) -> Denial {
-        self.handles.denied();
+    fn denied(&self, surface: Surface, mut detail: String) -> Denial {
+        // Telemetry that is left out was no message that anybody waits for, and is counted as lost by who leaves it out.
+        if surface == Surface::Wire {
+            self.handles.denied();
+        }
         detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
         Denial { plugin: self.name.clone(), reason: DenyReason::Policy, detail }
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
-use watchgate_telemetry::PluginHandles;
+use watchgate_telemetry::{PluginHandles, task};
 
 use crate::failure::HookFailure;
 use crate::live::LiveHooks;
@@ -81,7 +81,7 @@ impl DerivationQueue {
     pub fn spawn(derivation: Arc<dyn MetricDerivation>, live: &Arc<LiveHooks>, handles: Arc<PluginHandles>) -> Arc<Self> {
         let (sender, receiver) = mpsc::channel(MAX_OPERATIONS);
         let (backlog, closing) = (Arc::new(Backlog::default()), Arc::new(Notify::new()));
-        let (name, keeps_text) = (derivation.name().into(), derivation.keeps_text());
+        let (name, keeps_text) = (Arc::<str>::from(derivation.name()), derivation.keeps_text());
         let worker = Worker {
             derivation,
             live: Arc::downgrade(live),
@@ -90,7 +90,7 @@ impl DerivationQueue {
             backlog: backlog.clone(),
             closing: closing.clone(),
         };
-        let worker = Mutex::new(Some(tokio::spawn(worker.run())));
+        let worker = Mutex::new(Some(tokio::spawn(task::named("derivation", &name, worker.run()))));
         Arc::new(Self { name, keeps_text, sender, backlog, closing, worker, handles })
     }
 

@@ -55,8 +55,9 @@ enum Mode {
 
 impl EventBody {
     /// Begins relaying; the head has been sent on. `codings` are those that the body passes in.
-    pub(crate) fn new(upstream: Source, exchange: Box<Exchange>, credentials: Option<Credentials>, codings: &[Coding]) -> Self {
+    pub(crate) fn new(upstream: Source, mut exchange: Box<Exchange>, credentials: Option<Credentials>, codings: &[Coding]) -> Self {
         let patience = Patience::new(exchange.server.config.timeouts.stream_idle);
+        exchange.note_came(patience.last());
         let keeps_text = exchange.keeps_text();
         let summons = summons(exchange.shared.clone()).boxed();
         Self {
@@ -107,12 +108,13 @@ impl EventBody {
             }
             match self.upstream.poll_frame(context) {
                 Poll::Pending => {
+                    self.exchange.note_waiting();
                     return self.patience.poll_over(context).map(|()| Some(Err(self.cut(Outcome::Timeout, Cut::Silent))));
                 }
                 Poll::Ready(None) => self.source_ended = true,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.cut(Outcome::Aborted, error.into())))),
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.patience.note_progress();
+                    self.exchange.note_came(self.patience.note_progress());
                     match frame.into_data() {
                         Ok(chunk) => {
                             if self.is_coded() && self.has_policies() {

@@ -6,7 +6,7 @@ mod messages;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use watchgate_hooks::PolicyCall;
@@ -128,6 +128,21 @@ impl Exchange {
     pub(crate) fn note_read(&mut self, bytes: usize) {
         self.request_bytes = bytes as u64;
         self.timing.note_read();
+    }
+
+    /// No more of the request comes.
+    pub(crate) fn note_broken_off(&mut self) {
+        self.timing.note_read();
+    }
+
+    /// The server sent something, which was here at `now`.
+    pub(crate) fn note_came(&mut self, now: Instant) {
+        self.timing.note_came(now);
+    }
+
+    /// More of the server's answer must come.
+    pub(crate) fn note_waiting(&mut self) {
+        self.timing.note_waiting();
     }
 
     /// All of the answer is here.

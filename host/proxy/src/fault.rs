@@ -19,6 +19,11 @@ macro_rules! faults {
             $($(#[$doc])+ $fault $(($detail))?,)+
         }
 
+        #[cfg(test)]
+        impl Fault {
+            const REASONS: &'static [&'static str] = &[$($reason,)+];
+        }
+
         impl Fault {
             fn row(self) -> Row {
                 match self {
@@ -40,7 +45,7 @@ macro_rules! faults {
 // client would fall back to an older protocol.
 faults! {
     /// The path belongs to no server.
-    NoRoute: BAD_GATEWAY UNREACHABLE "no_route" "client" Unreachable
+    NoRoute: BAD_GATEWAY UNREACHABLE "no_route" "client" HttpError
         "no MCP server is mounted at this path";
     /// The request body is over the cap.
     TooLarge: PAYLOAD_TOO_LARGE TOO_LARGE "request_too_large" "client" HttpError
@@ -82,13 +87,13 @@ faults! {
     HeaderMismatch: BAD_REQUEST HEADER_MISMATCH "header_mismatch" "client" Denied
         "a header that mirrors the message is not encoded as it says";
     /// `Host` is not on the allow-list.
-    ForeignHost: FORBIDDEN DENIED "host_not_allowed" "client" Denied
+    ForeignHost: FORBIDDEN DENIED "host_not_allowed" "client" HttpError
         "this gateway does not answer to this Host";
     /// `Origin` is not on the allow-list.
-    ForeignOrigin: FORBIDDEN DENIED "origin_not_allowed" "client" Denied
+    ForeignOrigin: FORBIDDEN DENIED "origin_not_allowed" "client" HttpError
         "this gateway does not answer pages of this Origin";
     /// No key or token that the gateway lets in.
-    Unauthorized: UNAUTHORIZED DENIED "unauthorized" "client" Denied
+    Unauthorized: UNAUTHORIZED DENIED "unauthorized" "client" HttpError
         "this gateway needs a bearer key or token that it knows";
     /// The client asks more often than it may.
     RateLimited(RetryAfter): TOO_MANY_REQUESTS RATE_LIMITED "rate_limited" "client" HttpError
@@ -211,4 +216,23 @@ pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
 /// The JSON-RPC error that takes the place of a denied message.
 pub(crate) fn denial(id: Option<&RequestId>, error_id: &ErrorId) -> Vec<u8> {
     rpc_error::response(id, rpc_error::DENIED, "denied by a redaction policy", "denied", error_id.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use watchgate_telemetry::{ERROR_WORDS, Label, MetricName, label_values};
+
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_that_are_documented() {
+        // A tool's error, and an HTTP error, have no word; what went well has no error.
+        let has_word = |outcome: &Outcome| !matches!(outcome, Outcome::Ok | Outcome::ToolError | Outcome::HttpError);
+        let outcomes = Outcome::ALL.into_iter().filter(has_word).map(Outcome::as_str);
+        let words: BTreeSet<&str> = Fault::REASONS.iter().copied().chain(outcomes).collect();
+        assert_eq!(ERROR_WORDS.into_iter().collect::<BTreeSet<_>>(), words);
+        assert_eq!(label_values(MetricName::HttpRequests, Label::Outcome).unwrap(), Outcome::ALL.map(Outcome::as_str));
+    }
 }

@@ -75,7 +75,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::net::TcpListener;
 use watchgate_hooks::{LiveHooks, UpstreamCalls};
-use watchgate_telemetry::Telemetry;
+use watchgate_telemetry::{Telemetry, task};
 
 pub use config::{
     AuthConfig, ClientAddresses, ClientKey, GuardConfig, JwksSource, JwtConfig, Limits, ListenerConfig, Propagation, ProxyConfig,
@@ -204,10 +204,11 @@ impl Proxy {
 
     /// Keeps pools tidy, follows files and clears traces until the proxy has drained. Runs beside the listeners.
     pub fn start_housekeeping(&self) {
-        tokio::spawn(housekeeping::keep(self.control.clone()));
+        tokio::spawn(task::named("housekeeping", "", housekeeping::keep(self.control.clone())));
         let shared = &self.control.shared;
         if let Some(uncleared) = shared.uncleared.lock().take() {
-            tokio::spawn(clearing::run(uncleared, shared.hooks.clone(), shared.telemetry.clone()));
+            let work = clearing::run(uncleared, shared.hooks.clone(), shared.telemetry.clone());
+            tokio::spawn(task::named("clearing of traces", "", work));
         }
     }
 

@@ -79,7 +79,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let bounds = Bounds { cap, time: plan.timeouts().client_body, may_discard, held: &shared.held, client: exchange.client_ip() };
     let Gathered { body, trailers } = match gather(incoming, bounds).await {
         Ok(gathered) => gathered,
-        Err(fault) => return answer_fault(exchange, refused.unwrap_or(fault), None),
+        Err(fault) => {
+            exchange.note_broken_off();
+            return answer_fault(exchange, refused.unwrap_or(fault), None);
+        }
     };
     let Some((index, target)) = routed else {
         let id = only_request_id(&scan(&body));

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused};
+use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused, task};
 
 use crate::ProxyError;
 use crate::client_connection;
@@ -74,7 +74,8 @@ impl Listeners {
     pub(crate) fn open(&self, shared: &Arc<Shared>, address: String, speech: Speech, listener: TcpListener) {
         let speech = Arc::new(ArcSwap::from_pointee(speech));
         let order = watch::Sender::new(Order::Serve);
-        let task = tokio::spawn(run(shared.clone(), listener, speech.clone(), order.subscribe()));
+        let work = run(shared.clone(), listener, speech.clone(), order.subscribe());
+        let task = tokio::spawn(task::named("listener", &address, work));
         let replaced = self.open.lock().insert(address, Running { speech, order, task });
         self.retire(replaced);
     }

@@ -114,7 +114,7 @@ impl OpenOperation {
         if let (Outcome::Ok, Some(kind), Some(name), true) =
             (ending.outcome, kind, &self.name, ending.answer.is_some_and(|answer| answer.kind == MessageKind::Result))
         {
-            server.metrics.learn(kind, name);
+            server.metrics.learn_answered(kind, name);
         }
         shared.telemetry.emit(OperationFinished {
             server: &server.metrics,

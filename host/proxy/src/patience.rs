@@ -38,9 +38,15 @@ impl Patience {
         Self { pace: Some(Pace { begun: patience.last, bytes: 0 }), ..patience }
     }
 
-    /// Something came.
-    pub(crate) fn note_progress(&mut self) {
+    /// Something came: now, which is returned for who wants to know it as well.
+    pub(crate) fn note_progress(&mut self) -> std::time::Instant {
         self.last = Instant::now();
+        self.last()
+    }
+
+    /// When something came last, or it began.
+    pub(crate) fn last(&self) -> std::time::Instant {
+        self.last.into_std()
     }
 
     /// That many bytes of the body came.

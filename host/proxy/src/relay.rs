@@ -96,8 +96,9 @@ impl JsonTap {
 
 impl RelayBody {
     /// Begins relaying; the head has been sent on.
-    pub(crate) fn new(upstream: Source, exchange: Box<Exchange>, tap: Option<JsonTap>) -> Self {
+    pub(crate) fn new(upstream: Source, mut exchange: Box<Exchange>, tap: Option<JsonTap>) -> Self {
         let patience = Patience::new(exchange.server.config.timeouts.idle);
+        exchange.note_came(patience.last());
         let judged_at = exchange.shared.hooks.version();
         Self { upstream, exchange, tap, patience, judged_at, is_over: false }
     }
@@ -108,17 +109,17 @@ impl RelayBody {
             return Poll::Ready(None);
         }
         match self.upstream.poll_frame(context) {
-            Poll::Pending => match self.patience.poll_over(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(()) => Poll::Ready(Some(Err(self.cut(Outcome::Timeout, Cut::Silent)))),
-            },
+            Poll::Pending => {
+                self.exchange.note_waiting();
+                self.patience.poll_over(context).map(|()| Some(Err(self.cut(Outcome::Timeout, Cut::Silent))))
+            }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.cut(Outcome::Aborted, error.into())))),
             Poll::Ready(None) => {
                 self.end();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(frame))) => {
-                self.patience.note_progress();
+                self.exchange.note_came(self.patience.note_progress());
                 if self.is_wanted_now() {
                     return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late))));
                 }

@@ -126,7 +126,7 @@ fn folded(family: &MetricFamily) -> Vec<Folded> {
         series,
         events,
     };
-    by_label.into_iter().map(row).collect()
+    by_label.into_iter().filter(|(_, (_, events))| *events > 0.0).map(row).collect()
 }
 
 fn dropped(family: &MetricFamily) -> Vec<Dropped> {

@@ -57,10 +57,18 @@ impl ErrorType {
     /// The label value.
     pub(crate) fn label(self, words: &ErrorWords) -> &'static str {
         match self {
-            Self::Rpc(code) => RPC_CODES.iter().find(|(known, _)| *known == code).map_or(crate::intern::OTHER, |(_, label)| label),
+            Self::Rpc(_) => self.rpc_code(),
             Self::ToolError => "tool_error",
             Self::Http(status) => http_status::label(http_status::number(status)),
             Self::Named(word) => words.text(words.number(word)),
+        }
+    }
+
+    /// The label value of the JSON-RPC error's code; empty where there is none.
+    pub(crate) fn rpc_code(self) -> &'static str {
+        match self {
+            Self::Rpc(code) => RPC_CODES.iter().find(|(known, _)| *known == code).map_or(crate::intern::OTHER, |(_, label)| label),
+            Self::ToolError | Self::Http(_) | Self::Named(_) => "",
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use crate::error_type::ErrorType;
 use crate::server::ServerMetrics;
@@ -108,7 +108,7 @@ pub struct ExchangeFinished<'a> {
     pub started: SystemTime,
     /// From then to the last byte of the answer.
     pub duration: Duration,
-    /// The part spent waiting for the upstream server.
+    /// The part spent waiting for the upstream server; what a slow client makes it wait is not in it.
     pub upstream: Duration,
     /// The part spent in plugins.
     pub plugins: Duration,
@@ -118,6 +118,16 @@ pub struct ExchangeFinished<'a> {
     pub response_bytes: u64,
     /// What only the access line says, but for `client_name`, by which exchanges are also counted.
     pub line: AccessLine,
+}
+
+/// Long by design: it lasts until somebody ends it.
+const LISTEN: &str = "subscriptions/listen";
+
+impl ExchangeFinished<'_> {
+    /// Whether it lasts until somebody ends it: a `GET` (the streams of legacy sessions), or `subscriptions/listen`.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.http_method == HttpMethod::Get || self.line.mcp_method == Some(LISTEN)
+    }
 }
 
 /// The fields of the access line that are not in [`ExchangeFinished`]; absent ones are left out of it.
@@ -159,6 +169,10 @@ pub struct AccessLine {
     pub span_id: Option<SpanId>,
     /// The part of `upstream` spent opening a connection; zero when one was open.
     pub connect: Duration,
+    /// The part of the duration spent waiting for the request's body.
+    pub read: Duration,
+    /// The part of it spent passing the answer on, waiting for a client that is slow to take it included.
+    pub write: Duration,
 }
 
 /// A JSON-RPC request or notification, in either direction, ended. Feeds the `mcp_*` metrics and those of tools.
@@ -197,6 +211,8 @@ pub struct ClientIntroduced<'a> {
     pub protocol_version: Option<&'static str>,
     /// The name in its `clientInfo`, as sent.
     pub name: Option<&'a str>,
+    /// When.
+    pub at: Instant,
 }
 
 /// A connection to the upstream server was opened, or could not be.

@@ -106,9 +106,9 @@ metrics! {
     gauge HttpRequestsInFlight http_requests_in_flight "watchgate_http_requests_in_flight" [Server, Method]
         "HTTP exchanges going on now, open event streams included.";
     histogram(Overhead) Overhead overhead "watchgate_overhead_seconds" [Server]
-        "Time an operation spent in the gateway itself, upstream and plugin time excluded, in seconds.";
+        "Time an operation spent in the gateway itself, in seconds: from having the request to sending it on, and, where an answer is gathered, from having it to passing it on. Without waiting for the client, the upstream server or plugins, and without what it costs to pass on an answer that is not gathered.";
     histogram(Http) Upstream upstream "watchgate_upstream_seconds" [Server]
-        "Time an exchange spent waiting for the upstream server, connecting included, in seconds. Exchanges that asked it nothing do not count.";
+        "Time an exchange spent waiting for the upstream server, connecting included, in seconds; not what a client that is slow to take the answer makes both wait. Exchanges that asked it nothing do not count, nor do GET and subscriptions/listen, whose streams last until somebody ends them.";
     histogram(Overhead) Plugins plugins "watchgate_plugins_seconds" [Server]
         "Time an exchange spent waiting for plugins, in seconds. Exchanges that met no plugin do not count.";
     counter ToolCalls tool_calls "watchgate_mcp_tool_calls_total" [Server, Tool, Outcome]
@@ -116,13 +116,13 @@ metrics! {
     histogram(Operation) ToolCallDuration tool_call_duration "watchgate_mcp_tool_call_duration_seconds" [Server, Tool]
         "Time from the arrival of a tools/call to the last byte of its answer, in seconds.";
     histogram(Bytes) MessageBytes message_bytes "watchgate_mcp_message_bytes" [Server, Direction]
-        "Size of JSON-RPC messages as received, in bytes.";
+        "Size of JSON-RPC messages as passed on, redaction included, in bytes; of those that were denied or not forwarded as received.";
     histogram(Operation) ServerOperationDuration server_operation_duration "mcp_server_operation_duration_seconds"
-        [Server, McpMethodName, GenAiToolName, GenAiPromptName, ErrorType, Outcome, McpProtocolVersion, Initiator]
+        [Server, McpMethodName, GenAiToolName, GenAiPromptName, ErrorType, RpcResponseStatusCode, Outcome, McpProtocolVersion, Initiator]
         "Time from a JSON-RPC request or notification being received to its answer or acknowledgement being sent, in seconds: what the sender sees. By the OpenTelemetry conventions the codes -32700, -32600, -32601, -32602 and -32002 are no error_type here.";
     histogram(Operation) ClientOperationDuration client_operation_duration "mcp_client_operation_duration_seconds"
-        [Server, McpMethodName, GenAiToolName, GenAiPromptName, ErrorType, Outcome, McpProtocolVersion]
-        "Time spent waiting for the upstream server's answer to a client's request or notification, in seconds: what the upstream costs.";
+        [Server, McpMethodName, GenAiToolName, GenAiPromptName, ErrorType, RpcResponseStatusCode, Outcome, McpProtocolVersion]
+        "Time spent waiting for the upstream server's answer to a client's request or notification, in seconds: what the upstream costs, without what a slow client makes it wait.";
     gauge ServerUp server_up "watchgate_server_up" [Server]
         "1 when the last probe of the server succeeded, else 0.";
     histogram(Connect) UpstreamConnect upstream_connect "watchgate_upstream_connect_seconds" [Server, Result]
@@ -159,7 +159,7 @@ metrics! {
         "When these keys were last loaded, or found to be the same, seconds since the Unix epoch; absent before the first time.";
     counter ClientRequests client_requests "watchgate_client_requests_total" [Client]
         "HTTP exchanges that ended, of clients that the gate let in: by the name of their key, or `jwt:` and the name in their token.";
-    counter Clients clients "watchgate_clients_total" [McpProtocolVersion, ClientInfo]
+    counter Clients clients "watchgate_clients_total" [ClientInfo, McpProtocolVersion]
         "Times that a client introduced itself by an initialize or server/discover that was answered.";
     counter GuardRefused guard_refused "watchgate_guard_refused_total" [Reason]
         "Requests refused because of the value of their Host or Origin; reason is host or origin.";
@@ -188,13 +188,13 @@ metrics! {
     gauge HeldBytes held_bytes "watchgate_held_bytes" []
         "Bytes of messages that are held whole in memory now, those of small messages not counted.";
     counter PluginCalls plugin_calls "watchgate_plugin_calls_total" [Plugin, Kind]
-        "Calls of a plugin that ended, failed ones included.";
+        "Calls of a plugin that ended, failed ones included; of redaction plugins for messages and for telemetry that is about to leave.";
     histogram(Plugin) PluginCallDuration plugin_call_duration "watchgate_plugin_call_duration_seconds" [Plugin, Kind]
         "Time of one plugin call, waiting for an instance included, in seconds.";
     counter PluginFailures plugin_failures "watchgate_plugin_failures_total" [Plugin, Kind, Reason]
         "Plugin calls that gave no answer.";
     counter PluginDenials plugin_denials "watchgate_plugin_denials_total" [Plugin]
-        "Messages that the plugin refused.";
+        "Messages that the plugin refused; not telemetry that it had left out, which is in `watchgate_telemetry_dropped_total`.";
     gauge PluginMemory plugin_memory "watchgate_plugin_memory_bytes" [Plugin]
         "Linear memory of the plugin, in bytes.";
     gauge PluginGeneration plugin_generation "watchgate_plugin_generation" [Plugin]
@@ -275,7 +275,7 @@ mod tests {
             assert_eq!(row.kind == MetricKind::Histogram, row.buckets.is_some(), "{}", row.name);
             let labels: HashSet<_> = row.labels.iter().collect();
             assert_eq!(labels.len(), row.labels.len(), "{}", row.name);
-            for owner in [Label::Server, Label::Check, Label::Name] {
+            for owner in [Label::Server, Label::Check, Label::Name, Label::ClientInfo] {
                 let place = row.labels.iter().position(|label| *label == owner);
                 assert!(matches!(place, None | Some(0)), "{}: the owner stands first, so that its series can be removed", row.name);
             }

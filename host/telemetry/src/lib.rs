@@ -10,6 +10,7 @@ mod buckets;
 mod capture;
 mod cardinality;
 mod certificate;
+mod client_names;
 mod client_requests;
 mod core;
 mod endpoint;
@@ -21,6 +22,7 @@ mod family;
 mod http_status;
 mod intern;
 mod json;
+mod label_values;
 mod leases;
 pub mod log;
 mod logs;
@@ -40,6 +42,7 @@ mod server;
 mod sink;
 mod snapshot;
 mod store;
+pub mod task;
 mod telemetry;
 mod trace;
 mod wall_time;
@@ -58,6 +61,7 @@ pub use facts::{
     GuardRefused, HealthCheckFinished, HttpMethod, JwksInUse, NameKind, OperationFinished, ReloadFinished, ServerUp, TelemetryDropped,
     TraceContextInvalid, UpstreamConnected,
 };
+pub use label_values::{ERROR_WORDS, label_values};
 pub use names::{Label, MetricDefinition, MetricKind, MetricName, Unit};
 pub use overview::{Cpu, CustomSeries, Memory, Overview, ServerOverview};
 pub use plugin_handles::PluginHandles;

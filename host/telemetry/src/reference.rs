@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::access_log::AccessField;
 use crate::buckets::BucketGroup;
+use crate::label_values::{ERROR_WORDS, closed_sets};
 use crate::log::MEMBERS;
 use crate::names::{Label, MetricName, Unit};
 use crate::trace::{Attribute, EventName, SpanShape};
@@ -56,6 +57,19 @@ By OTLP a label that is empty is left out. Values from outside are labels only w
 `GET /api/cardinality` tells what went to `_other`.";
     let rows = Label::ALL.iter().map(|label| vec![code(label.as_str()), code(label.otlp_name()), label.meaning().to_owned()]);
     table(out, "Labels", introduction, &["label", "by OTLP", "values"], rows);
+    let introduction = "\
+Labels that take no other values than these. Beside them, `error_type` has the specification's codes and the gateway's own, HTTP statuses and
+`tool_error`.";
+    let words = |words: &[&str]| words.iter().map(|word| code(word)).collect::<Vec<_>>().join(", ");
+    let rows = closed_sets().map(|(label, metrics, values)| {
+        let metrics = match metrics {
+            [] => "every one that has it".to_owned(),
+            metrics => words(&metrics.iter().map(|metric| metric.as_str()).collect::<Vec<_>>()),
+        };
+        vec![code(label.as_str()), metrics, words(&values)]
+    });
+    let errors = [vec![code(Label::ErrorType.as_str()), "every one that has it".to_owned(), words(&ERROR_WORDS)]];
+    table(out, "Closed sets", introduction, &["label", "of", "values"], rows.chain(errors));
 }
 
 fn buckets(out: &mut String) {

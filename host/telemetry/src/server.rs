@@ -18,6 +18,7 @@ use crate::words::{AuthResult, Limit, Retry};
 use decisions::Decisions;
 use exchange_series::ExchangeSeries;
 pub(crate) use known_names::KnownNames;
+use known_names::Source;
 use operation_series::OperationSeries;
 
 /// The metrics of one server. Made by [`crate::Telemetry::server`], once a server, and kept by who proxies to it.
@@ -68,11 +69,16 @@ impl ServerMetrics {
         self.names.server()
     }
 
-    /// Makes a name a label value of its own from now on: for names the server listed, and for those of a `tools/call` or
-    /// `prompts/get` that it answered without error. Cheap when the name is known. The first 500 names of a kind count,
-    /// names of more than 128 bytes and resource URIs never.
+    /// Makes a name that the server listed a label value of its own from now on. Cheap when the name is known. The first 500 names of a
+    /// kind count, names of more than 128 bytes and resource URIs never.
     pub fn learn(&self, kind: NameKind, name: &str) {
-        self.names.learn(kind, name);
+        self.names.learn(kind, name, Source::Listed);
+    }
+
+    /// The same for a name that the server did not list, but whose `tools/call` or `prompts/get` it answered without error. The first
+    /// 100 of a kind count, besides those that are listed: a server may answer so to whatever clients invent.
+    pub fn learn_answered(&self, kind: NameKind, name: &str) {
+        self.names.learn(kind, name, Source::Answered);
     }
 
     /// Whether the name is a label value of its own.
@@ -120,8 +126,9 @@ impl ServerMetrics {
     pub(crate) fn exchange_finished(&self, fact: &ExchangeFinished<'_>) {
         self.exchanges.record(&self.core, &self.names, fact);
         let (families, owner) = (&self.core.families, self.names.owner());
-        for (slot, family, time) in [(&self.upstream, &families.upstream, fact.upstream), (&self.plugins, &families.plugins, fact.plugins)]
-        {
+        // A stream lasts until somebody ends it; its time says nothing of the server.
+        let upstream = if fact.is_stream() { Duration::ZERO } else { fact.upstream };
+        for (slot, family, time) in [(&self.upstream, &families.upstream, upstream), (&self.plugins, &families.plugins, fact.plugins)] {
             if !time.is_zero() {
                 slot.get_or_init(|| family.owned(owner, &[self.name()])).observe(time.as_secs_f64());
             }

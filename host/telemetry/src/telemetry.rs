@@ -15,6 +15,7 @@ use crate::bounded_names::{BoundedNames, cut};
 use crate::buckets::HistogramBuckets;
 use crate::capture::{self, CaptureConfig};
 use crate::certificate::CertificateMetrics;
+use crate::client_names::ClientNames;
 use crate::client_requests::ClientRequests;
 use crate::core::Core;
 use crate::endpoint::EndpointMetrics;
@@ -42,8 +43,6 @@ use crate::words::{ConfigReload, CounterByWord, InvalidTraceContext};
 const MOST_NAMES: usize = 1000;
 /// Severities are the operator's own words; nobody needs so many.
 const MOST_SEVERITIES: usize = 32;
-/// Names of client software. Anybody can invent some; there are not that many real ones.
-const MOST_CLIENT_INFOS: usize = 100;
 /// Servers at once. They are configured, so this only keeps a mistake from filling memory.
 const MOST_SERVERS: usize = 1000;
 
@@ -78,7 +77,7 @@ pub struct TelemetryConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The access log cannot be opened for appending, or the thread that writes it cannot be started.
-    #[error("cannot write the access log {}: {source}", path.display())]
+    #[error("cannot write the access log {}", path.display())]
     AccessLog {
         /// The configured file, or what the stream is called.
         path: PathBuf,
@@ -110,7 +109,7 @@ pub struct Telemetry {
     refusals: Refusals,
     config_reloads: CounterByWord<ConfigReload>,
     severities: BoundedNames,
-    client_infos: BoundedNames,
+    client_names: ClientNames,
     pub(crate) traces: Traces,
     capture: CaptureConfig,
     exports: Exports,
@@ -136,7 +135,7 @@ impl Telemetry {
             refusals: Refusals::new(&core.families),
             config_reloads: CounterByWord::new(|result| core.families.config_reloads.with(&[result])),
             severities: BoundedNames::new(MOST_SEVERITIES),
-            client_infos: BoundedNames::new(MOST_CLIENT_INFOS),
+            client_names: ClientNames::default(),
             traces: Traces::start(&config.traces, config.capture.is_on(), &core.families).map_err(TelemetryError::Traces)?,
             capture: config.capture,
             store,
@@ -295,8 +294,7 @@ impl Telemetry {
 
     pub(crate) fn client_introduced(&self, fact: &ClientIntroduced<'_>) {
         let version = fact.protocol_version.map_or("", |version| self.core.versions.text(self.core.versions.number(version)));
-        let name = fact.name.map_or("", |name| if name.is_empty() { "" } else { self.client_infos.label(name) });
-        self.families().clients.with(&[version, name]).inc();
+        self.client_names.count(self.families(), version, fact.name.unwrap_or_default(), fact.at);
     }
 
     pub(crate) fn config_reload_finished(&self, fact: &ConfigReloadFinished) {

@@ -139,7 +139,27 @@ fn metrics(gateway: &Gateway, reference: &Reference) -> Vec<String> {
     let labels: BTreeSet<&str> = reference.column("Labels", "label").into_iter().collect();
     let used: BTreeSet<&str> = reference.rows("Metrics").iter().flat_map(labels_of).collect();
     complaints.extend(labels.symmetric_difference(&used).map(|label| format!("label {label} is documented in one table only")));
+    complaints.extend(
+        reference.rows("Closed sets").iter().filter(|row| row["label"] != "error_type").flat_map(|row| strangers(row, scrape.all())),
+    );
     complaints
+}
+
+/// What stands in a label and not in its closed set.
+fn strangers(row: &Row, samples: &[Sample]) -> Vec<String> {
+    let known: BTreeSet<&str> = row["values"].split(", ").chain(["", "_other"]).collect();
+    let label = &row["label"];
+    let has_set = |sample: &&Sample| match row["of"].as_str() {
+        // Plugins have labels of their own, which may be called the same.
+        "every one that has it" => !PLUGINS_OWN.iter().any(|own| sample.name.starts_with(own)),
+        metrics => metrics.split(", ").any(|metric| sample.name.starts_with(metric)),
+    };
+    let values: BTreeSet<&str> =
+        samples.iter().filter(has_set).filter_map(|sample| sample.labels.get(label.as_str())).map(String::as_str).collect();
+    values
+        .difference(&known)
+        .map(|value| format!("label {label} has the value {value}, which is not documented for {}", row["of"]))
+        .collect()
 }
 
 fn labels_of(row: &Row) -> impl Iterator<Item = &str> {

@@ -147,7 +147,13 @@ fn metrics_are_shown_and_held_against_thresholds() {
     check(&gateway.ask(&["metrics", "--threshold", &format!("{calls} > 3")]), 0, &["not over"], "");
     check(&gateway.ask(&["metrics", "--threshold", &format!("{calls} >= 3")]), 1, &[], "over the threshold");
     check(&gateway.ask(&["metrics", "--threshold", "p99(watchgate_overhead_seconds{server=\"weather\"}) > 1h"]), 0, &["not over"], "");
-    check(&gateway.ask(&["metrics", "--threshold", "watchgate_typo > 3"]), 1, &[], "no metric is called watchgate_typo");
+    check(&gateway.ask(&["metrics", "--threshold", "watchgate_typo > 3"]), 64, &[], "no metric is called watchgate_typo");
+    check(&gateway.ask(&["metrics", "--threshold", "typo > 3"]), 1, &[], "no metric is called typo");
+    check(&gateway.ask(&["metrics", "--threshold", "p99(watchgate_mcp_tool_call_duration_seconds) > 0s"]), 1, &[], "over the threshold");
+    check(&gateway.ask(&["metrics", "--threshold", "watchgate_circuit_breaker_state{server=\"weather\"} == 0"]), 1, &[], "{endpoint=");
+    check(&gateway.ask(&["metrics", "--threshold", "watchgate_circuit_breaker_state > 0"]), 0, &["not over"], "");
+    check(&gateway.ask(&["metrics", "--threshold", "watchgate_plugin_state == 1"]), 1, &[], "nothing was observed");
+    check(&gateway.ask(&["metrics", "--threshold", "watchgate_server_up{server=\"wether\"} < 1"]), 1, &[], "no server is called wether");
     check(&gateway.ask(&["metrics", "--threshold", &format!("rate({calls}) > 1")]), 64, &[], "--window");
     let windowed =
         gateway.ask(&["metrics", "--json", "--window", "10ms", "--filter", "tool_calls", "--threshold", &format!("increase({calls}) > 0")]);

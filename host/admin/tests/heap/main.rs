@@ -40,6 +40,62 @@ async fn profile(scene: &Scene) -> Vec<u8> {
     profile
 }
 
+/// The fields of profile.proto by which stacks are told.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Profile {
+    #[prost(message, repeated, tag = "2")]
+    sample: Vec<Sample>,
+    #[prost(message, repeated, tag = "4")]
+    location: Vec<Location>,
+    #[prost(message, repeated, tag = "5")]
+    function: Vec<Function>,
+    #[prost(string, repeated, tag = "6")]
+    string_table: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Sample {
+    /// The innermost first.
+    #[prost(uint64, repeated, tag = "1")]
+    location_id: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Location {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(message, repeated, tag = "4")]
+    line: Vec<Line>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Line {
+    #[prost(uint64, tag = "1")]
+    function_id: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Function {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(int64, tag = "2")]
+    name: i64,
+}
+
+/// No stack ends in the allocator, whose innermost function would be that of all of them.
+fn assert_callers_are_the_innermost(profile: &[u8]) {
+    let profile = <Profile as prost::Message>::decode(profile).unwrap();
+    let name = |location: &u64| {
+        let location = profile.location.iter().find(|known| known.id == *location)?;
+        let function = profile.function.iter().find(|known| known.id == location.line.last().unwrap().function_id)?;
+        profile.string_table.get(usize::try_from(function.name).unwrap())
+    };
+    let innermost: Vec<&String> = profile.sample.iter().filter_map(|sample| name(sample.location_id.first()?)).collect();
+    assert!(!innermost.is_empty(), "functions have names");
+    let is_allocators = |name: &String| name.starts_with("_rjem_") || name.starts_with("prof_") || name.contains("jemallocator");
+    assert!(!innermost.iter().any(|name| is_allocators(name)), "{innermost:?}");
+}
+
 #[tokio::test]
 async fn what_is_allocated_meanwhile_is_in_the_profile() {
     let is_active = || jemalloc_pprof::PROF_CTL.as_ref().unwrap().try_lock().unwrap().activated();
@@ -50,5 +106,6 @@ async fn what_is_allocated_meanwhile_is_in_the_profile() {
         assert!(profile.windows(11).any(|window| window == b"inuse_space"));
         assert!(profile.len() > 500, "there are stacks in it: {} bytes", profile.len());
         assert!(!is_active(), "recording is off again");
+        assert_callers_are_the_innermost(&profile);
     }
 }

@@ -242,6 +242,11 @@ async fn profiles_are_taken_one_at_a_time() {
     assert!(taken.starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&taken));
     let tasks = scene.ask("GET /debug/pprof/tasks", &[]).await.json();
     assert!(tasks["tasks"].as_u64().is_some_and(|tasks| tasks > 0), "{tasks}");
+    assert_eq!(tasks["exchanges"], serde_json::json!([]), "{tasks}");
+    let named = tasks["named"].as_array().unwrap();
+    let rules = named.iter().find(|task| task["name"] == "alert rules").unwrap_or_else(|| panic!("{tasks}"));
+    assert!(matches!(rules["state"].as_str(), Some("new" | "running" | "waiting")), "{rules}");
+    assert!(rules["age_seconds"].as_f64().is_some_and(|age| age > 0.0), "{rules}");
     assert!(tasks["workers"].as_array().is_some_and(|workers| !workers.is_empty()), "{tasks}");
     let end = taken.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let mut profile = Vec::new();

@@ -29,7 +29,7 @@ pub struct Section<'a, 'i> {
     /// The keys.
     pub table: &'a DeTable<'i>,
     /// What stands before a key's name in complaints.
-    pub prefix: &'static str,
+    pub prefix: &'a str,
 }
 
 impl<'a> Reader<'a> {

@@ -17,6 +17,8 @@ use super::secret::{self, Environment, Reference, SecretText};
 pub struct Part<'t, 'i> {
     section: &'static Section,
     table: &'t DeTable<'i>,
+    /// What stands before the names of its keys: the path as it is written, so with the name of a server where the table of settings has `NAME`.
+    prefix: String,
     at: Range<usize>,
 }
 
@@ -38,6 +40,11 @@ impl<'t, 'i> Part<'t, 'i> {
     /// The place of a key, or of the table when it is not written.
     pub fn at(&self, key: &str) -> Range<usize> {
         self.table.get(key).map_or_else(|| self.at.clone(), Spanned::span)
+    }
+
+    /// A key as complaints name it.
+    pub fn path(&self, key: &str) -> String {
+        format!("`{}{key}`", self.prefix)
     }
 
     fn key(&self, name: &str) -> &'static Key {
@@ -63,7 +70,7 @@ impl<'a> FileReader<'a> {
 
     /// The top of the file.
     pub fn top<'t, 'i>(&mut self, table: &'t DeTable<'i>) -> Part<'t, 'i> {
-        self.open(Section::find("").expect("the file has a top"), table, 0..0)
+        self.open(Section::find("").expect("the file has a top"), table, String::new(), 0..0)
     }
 
     /// `[name]` in `parent`.
@@ -80,7 +87,7 @@ impl<'a> FileReader<'a> {
         match value.get_ref().as_array() {
             Some(array) => array.iter().filter_map(|value| self.table(section, parent, name, value)).collect(),
             None => {
-                let form = format!("`[[{}{name}]]` tables", parent.section.prefix);
+                let form = format!("`[[{}{name}]]` tables", parent.prefix);
                 self.wrong(parent, name, value, &form);
                 Vec::new()
             }
@@ -115,7 +122,7 @@ impl<'a> FileReader<'a> {
         value: &'t Spanned<DeValue<'i>>,
     ) -> Option<Part<'t, 'i>> {
         match value.get_ref().as_table() {
-            Some(table) => Some(self.open(section, table, value.span())),
+            Some(table) => Some(self.open(section, table, format!("{}{name}.", parent.prefix), value.span())),
             None => {
                 self.wrong(parent, name, value, "a table");
                 None
@@ -123,23 +130,23 @@ impl<'a> FileReader<'a> {
         }
     }
 
-    fn open<'t, 'i>(&mut self, section: &'static Section, table: &'t DeTable<'i>, at: Range<usize>) -> Part<'t, 'i> {
+    fn open<'t, 'i>(&mut self, section: &'static Section, table: &'t DeTable<'i>, prefix: String, at: Range<usize>) -> Part<'t, 'i> {
         let known: Vec<&str> = section.keys.iter().map(|key| key.name).chain(section.children()).collect();
-        self.reader.refuse_unknown(Place { table, prefix: section.prefix }, &known);
+        self.reader.refuse_unknown(Place { table, prefix: &prefix }, &known);
         for key in section.keys.iter().filter(|key| key.default == Absent::Required && !table.contains_key(key.name)) {
-            self.reader.complain(at.clone(), format!("`{}{}` is missing", section.prefix, key.name));
+            self.reader.complain(at.clone(), format!("`{prefix}{}` is missing", key.name));
         }
-        Part { section, table, at }
+        Part { section, table, prefix, at }
     }
 
     fn wrong(&mut self, parent: &Part<'_, '_>, name: &str, value: &Spanned<DeValue<'_>>, form: &str) {
-        self.complain(value.span(), format!("`{}{name}` {}", parent.section.prefix, values::wanted(form, value.get_ref())));
+        self.complain(value.span(), format!("{} {}", parent.path(name), values::wanted(form, value.get_ref())));
     }
 
     /// The value of a key, read in a way of its own.
     pub fn read<T>(&mut self, part: &Part<'_, '_>, key: &str, parse: impl Fn(&DeValue<'_>) -> values::Parsed<T>) -> Option<T> {
         let key = part.key(key);
-        self.reader.read(Place { table: part.table, prefix: part.section.prefix }, key.name, parse)
+        self.reader.read(Place { table: part.table, prefix: &part.prefix }, key.name, parse)
     }
 
     /// `true` or `false`.

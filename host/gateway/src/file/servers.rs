@@ -48,7 +48,7 @@ fn read_server(reader: &mut FileReader<'_>, name: &str, part: &Part<'_, '_>, def
     if let Some(tls) = reader.part(part, "tls") {
         server.tls = read_tls(reader, &tls);
         if is_sound && !has_tls {
-            reader.complain(part.at("tls"), "`servers.NAME.tls` is for https URLs, and this server has none");
+            reader.complain(part.at("tls"), format!("{} is for https URLs, and this server has none", part.path("tls")));
         }
     }
     is_sound.then_some(server)
@@ -58,16 +58,17 @@ fn read_mount(reader: &mut FileReader<'_>, part: &Part<'_, '_>) -> Mount {
     let mount = reader.one_of(part, "mount");
     let hosts = reader.texts(part, "hosts");
     if part.has("mount") && part.has("hosts") {
-        reader.complain(part.at("hosts"), "`servers.NAME.hosts` and `servers.NAME.mount` exclude each other; keep one of them");
+        reader
+            .complain(part.at("hosts"), format!("{} and {} exclude each other; keep one of them", part.path("hosts"), part.path("mount")));
     }
     let Some(hosts) = hosts else {
         return if mount.as_deref() == Some("root") { Mount::Root } else { Mount::Prefix };
     };
     if hosts.is_empty() {
-        reader.complain(part.at("hosts"), "`servers.NAME.hosts` must name at least one host");
+        reader.complain(part.at("hosts"), format!("{} must name at least one host", part.path("hosts")));
     }
     for host in hosts.iter().filter(|host| !is_host(host)) {
-        reader.complain(part.at("hosts"), format!("`servers.NAME.hosts` names \"{host}\", which is no host name without port"));
+        reader.complain(part.at("hosts"), format!("{} names \"{host}\", which is no host name without port", part.path("hosts")));
     }
     Mount::Hosts(hosts.iter().map(|host| host.to_ascii_lowercase()).collect())
 }
@@ -80,7 +81,9 @@ fn read_endpoints(reader: &mut FileReader<'_>, name: &str, part: &Part<'_, '_>, 
         join(servers)
     });
     match (part.has("url"), part.has("urls")) {
-        (true, true) => reader.complain(part.at("urls"), "`servers.NAME.url` and `servers.NAME.urls` exclude each other; keep one of them"),
+        (true, true) => {
+            reader.complain(part.at("urls"), format!("{} and {} exclude each other; keep one of them", part.path("url"), part.path("urls")))
+        }
         (false, false) => reader.complain(part.at("url"), format!("the server `{name}` has no `url`")),
         _ => {}
     }
@@ -131,7 +134,7 @@ fn read_tls(reader: &mut FileReader<'_>, part: &Part<'_, '_>) -> UpstreamTls {
         if is_host(name) { Ok(name.to_owned()) } else { Err(format!("must be a host name, not \"{name}\"")) }
     });
     if part.has("certificate") != part.has("key") {
-        reader.complain(part.at("certificate"), "`servers.NAME.tls.certificate` and `servers.NAME.tls.key` go together");
+        reader.complain(part.at("certificate"), format!("{} and {} go together", part.path("certificate"), part.path("key")));
     }
     let client = certificate.zip(key).map(|(certificate, key)| ClientIdentity { certificate, key });
     UpstreamTls { ca, client, server_name }

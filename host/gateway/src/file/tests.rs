@@ -49,6 +49,23 @@ fn all_mistakes_are_named_with_their_lines() {
 }
 
 #[test]
+fn rules_about_what_there_is_not() {
+    let rule = |metric: &str, labels: &str| {
+        format!("[[alerts.rule]]\nname = \"r\"\nop = \">\"\nthreshold = 1\nmetric = \"{metric}\"\nlabels = {labels}\n")
+    };
+    check_refused(&rule("watchgate_sever_up", "{}"), &[(5, "did you mean watchgate_server_up?")]);
+    check_refused(&rule("mcp_server_operation_duration_seconds", "{}"), &[(5, "_count and")]);
+    check_refused(
+        &rule("watchgate_server_up", "{ sever = \"a\" }"),
+        &[(6, "`alerts.rule.labels`: watchgate_server_up has no label sever; did you mean server?")],
+    );
+    check_refused(&rule("watchgate_http_requests_total", "{ outcome = \"timout\" }"), &[(6, "did you mean \"timeout\"?")]);
+    sound(&rule("watchgate_plugin_failures_total", "{ reason = \"trap\" }"));
+    sound(&rule("mcp_server_operation_duration_seconds_count", "{ rpc_response_status_code = \"\" }"));
+    sound(&rule("tool_sizes_bytes_total", "{ whatever = \"x\" }"));
+}
+
+#[test]
 fn a_whole_file() {
     let text = r#"
 listen = "0.0.0.0:1"
@@ -135,11 +152,13 @@ fn what_does_not_go_together_is_named() {
     let one = |rest: &str| format!("[servers.a]\nurl = \"http://h\"\n{rest}\n");
     check_refused(&one("urls = [\"http://h\"]"), &[(3, "exclude each other")]);
     check_refused(&one("mount = \"root\"\nhosts = [\"h\"]"), &[(4, "exclude each other")]);
-    check_refused(&one("hosts = []"), &[(3, "at least one")]);
+    check_refused(&one("hosts = []"), &[(3, "`servers.a.hosts` must name at least one")]);
+    check_refused("[servers.b]\nurl = \"h\"\n", &[(2, "`servers.b.url` ")]);
+    check_refused("[servers._other]\nurl = \"http://h\"\n", &[(2, "belongs to no server")]);
     check_refused(&one("hosts = [\"h:80\"]"), &[(3, "no host name without port")]);
     check_refused(&one("tls = { server_name = \"h\" }"), &[(3, "https URLs")]);
     check_refused(&one("host = \"upstrem\""), &[(3, "\"upstream\"")]);
-    check_refused(&one("rate = { burst = 3 }"), &[(3, "`servers.NAME.rate.per_second` is missing")]);
+    check_refused(&one("rate = { burst = 3 }"), &[(3, "`servers.a.rate.per_second` is missing")]);
     check_refused(&one("rate = { per_second = 0 }"), &[(3, "above 0")]);
     check_refused(&one("breaker = { error_share = 1.5 }"), &[(3, "above 0, up to 1")]);
     check_refused(&one("retry = { budget = -1 }"), &[(3, "0 to 1")]);

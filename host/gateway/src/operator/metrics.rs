@@ -4,7 +4,6 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use regex_lite::Regex;
-use serde_json::json;
 use watchgate_admin::parse_duration;
 
 use super::Failure;
@@ -38,8 +37,9 @@ pub struct MetricsArguments {
     /// What changed in this time, such as 1h. The gateway remembers nothing: it is observed for so long, with --watch over and over.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub window: Option<Duration>,
-    /// Exits with 1 when this holds: NAME > NUMBER, NAME{label="value"} > NUMBER, rate(..), increase(..), avg(..), p50(..) to p99(..); also < >= <= == !=.
-    /// Several series are added up. With --watch it goes on until it holds.
+    /// Exits with 1 when this holds: NAME > NUMBER, NAME{label="value"} > NUMBER, sum(..), rate(..), increase(..), avg(..), p50(..) to p99(..); also < >= <=
+    /// == !=. Each series of a gauge is compared by itself, and one that is not there is a failure as well; of anything else all series are taken together.
+    /// Without --window, avg and p50 to p99 are of all since the gateway began. With --watch it goes on until it holds.
     #[arg(long, value_name = "EXPR")]
     pub threshold: Option<Threshold>,
     /// Prints JSON, with --watch a document a line.
@@ -53,23 +53,42 @@ pub async fn run(arguments: &MetricsArguments) -> Result<(), Failure> {
         return Err(Failure::Usage("--threshold: rate() and increase() need --window, for example --window 10s".to_owned()));
     }
     let client = AdminClient::new(&arguments.admin)?;
-    let mut scrapes = Scrapes::new(arguments.window.unwrap_or(DEFAULT_WINDOW));
+    let first = scrape(&client).await?;
     let begun = Instant::now();
-    scrapes.add(Duration::ZERO, scrape(&client).await?);
-    if let (Some(window), false) = (arguments.window, arguments.watch) {
+    let window = match (arguments.window, arguments.watch) {
+        (None, false) => return show(arguments, &Change::whole(first)),
+        (window, _) => window.unwrap_or(DEFAULT_WINDOW),
+    };
+    let mut scrapes = Scrapes::new(window);
+    scrapes.add(Duration::ZERO, first);
+    if !arguments.watch {
         eprintln!("watchgate: observing the gateway at {} for {}", client.address(), duration(window));
         tokio::time::sleep(window).await;
         let text = scrape(&client).await?;
         scrapes.add(begun.elapsed(), text);
+        return show(arguments, &scrapes.change());
     }
+    let mut is_away = false;
     loop {
-        show(arguments, &scrapes.change())?;
-        if !arguments.watch {
-            return Ok(());
+        if !is_away {
+            show(arguments, &scrapes.change())?;
         }
         tokio::time::sleep(arguments.interval).await;
-        let text = scrape(&client).await?;
-        scrapes.add(begun.elapsed(), text);
+        match scrape(&client).await {
+            Ok(text) => {
+                if std::mem::take(&mut is_away) {
+                    eprintln!("watchgate: the gateway at {} is there again", client.address());
+                }
+                scrapes.add(begun.elapsed(), text);
+            }
+            // Who watches watches on while the gateway is started anew; its counters then begin anew, and are known to.
+            Err(Failure::Unreachable(why)) => {
+                if !std::mem::replace(&mut is_away, true) {
+                    eprintln!("watchgate: {why}; still watching");
+                }
+            }
+            Err(other) => return Err(other),
+        }
     }
 }
 
@@ -84,15 +103,14 @@ async fn scrape(client: &AdminClient) -> Result<Scrape, Failure> {
 fn show(arguments: &MetricsArguments, change: &Change) -> Result<(), Failure> {
     let windowed = arguments.watch || arguments.window.is_some();
     let compared = match &arguments.threshold {
-        Some(threshold) => Some((threshold, threshold.value(change).map_err(Failure::NotMet)?)),
+        Some(threshold) => Some((threshold, threshold.compare(change).map_err(Failure::NotMet)?)),
         None => None,
     };
-    let verdict = compared.as_ref().map(|(threshold, value)| (*threshold, *value, value.is_some_and(|value| threshold.is_over(value))));
     let mut out = std::io::stdout().lock();
     if arguments.json {
         let mut document = metrics_view::document(change, arguments.filter.as_ref(), windowed);
-        if let Some((threshold, value, over)) = verdict {
-            document["threshold"] = json!({ "expression": threshold.to_string(), "value": value, "over": over });
+        if let Some((threshold, compared)) = &compared {
+            document["threshold"] = metrics_view::threshold(threshold, compared);
         }
         writeln!(out, "{document}")?;
     } else {
@@ -103,14 +121,17 @@ fn show(arguments: &MetricsArguments, change: &Change) -> Result<(), Failure> {
         if arguments.threshold.is_none() || arguments.filter.is_some() {
             out.write_all(metrics_view::table(change, arguments.filter.as_ref(), windowed).as_bytes())?;
         }
-        if let Some((threshold, value, false)) = verdict {
-            let value = value.map_or_else(|| "nothing was observed".to_owned(), |value| format!("the value is {value}"));
-            writeln!(out, "not over the threshold: {threshold}: {value}")?;
+        if let Some((threshold, compared)) = &compared
+            && !compared.iter().any(|compared| compared.over)
+        {
+            writeln!(out, "not over the threshold: {threshold}: {}", metrics_view::values(compared))?;
         }
     }
     out.flush()?;
-    match verdict {
-        Some((threshold, Some(value), true)) => Err(Failure::NotMet(format!("over the threshold: {threshold}: the value is {value}"))),
-        _ => Ok(()),
+    let Some((threshold, mut compared)) = compared else { return Ok(()) };
+    compared.retain(|compared| compared.over);
+    if compared.is_empty() {
+        return Ok(());
     }
+    Err(Failure::NotMet(format!("over the threshold: {threshold}: {}", metrics_view::values(&compared))))
 }

@@ -1,11 +1,17 @@
 //! Metrics as a table and as JSON.
 
+use std::fmt::Write;
+
 use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use super::exposition::{Kind, Reading, SeriesName};
 use super::printable::{self, printable};
 use super::scrapes::Change;
+use super::threshold::{Compared, Threshold};
+
+/// Series named in one sentence; more are counted.
+const MOST_SAID: usize = 10;
 
 /// One line for each series that fits; with what changed in the window, if one was watched.
 pub fn table(change: &Change, filter: Option<&Regex>, windowed: bool) -> String {
@@ -64,6 +70,29 @@ pub fn document(change: &Change, filter: Option<&Regex>, windowed: bool) -> Valu
         document["window_seconds"] = json!(change.elapsed.as_secs_f64());
     }
     document
+}
+
+/// What was held against a threshold, as a document.
+pub fn threshold(threshold: &Threshold, compared: &[Compared]) -> Value {
+    let values = compared.iter().map(|compared| json!({ "of": compared.of, "value": compared.value, "over": compared.over }));
+    json!({
+        "expression": threshold.to_string(),
+        "over": compared.iter().any(|compared| compared.over),
+        "values": values.collect::<Vec<_>>(),
+    })
+}
+
+/// The same as the end of a sentence.
+pub fn values(compared: &[Compared]) -> String {
+    if compared.is_empty() {
+        return "nothing was observed".to_owned();
+    }
+    let value = |compared: &Compared| format!("{} is {}", printable(&compared.of), compared.value);
+    let mut said = compared.iter().take(MOST_SAID).map(value).collect::<Vec<_>>().join(", ");
+    if compared.len() > MOST_SAID {
+        let _ = write!(said, " and {} more", compared.len() - MOST_SAID);
+    }
+    said
 }
 
 fn fitting<'a>(change: &'a Change, filter: Option<&'a Regex>) -> impl Iterator<Item = (&'a SeriesName, &'a (Reading, Reading))> {

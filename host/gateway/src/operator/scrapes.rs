@@ -24,6 +24,14 @@ pub struct Change {
     pub series: BTreeMap<SeriesName, (Reading, Reading)>,
 }
 
+impl Change {
+    /// One scrape by itself: all that was added since the gateway began.
+    pub fn whole(scrape: Scrape) -> Self {
+        let series = scrape.series.into_iter().map(|(name, reading)| (name, (reading.clone(), reading)));
+        Self { elapsed: Duration::ZERO, series: series.collect() }
+    }
+}
+
 impl Scrapes {
     /// Nothing yet; moments count from any beginning.
     pub fn new(window: Duration) -> Self {

@@ -6,6 +6,7 @@ use watchgate_hooks::{
     ChainResult, Denial, DenyReason, Edit, FailureReason, HookFailure, Interest, Kind, Message, RedactionChain, Surface,
 };
 use watchgate_mcp::Direction;
+use watchgate_telemetry::{Label, MetricName, label_values};
 
 use crate::scripted::{Scripted, alone, chain, counted, counted_chain, deny, masking, message, pass, run, telemetry, triggers};
 
@@ -59,6 +60,8 @@ fn every_failure_denies_with_its_reason() {
         assert_eq!(run(&chain(&[failing]), message(Kind::Request, BODY)), expected);
         assert_eq!(DenyReason::Failed(reason).as_str(), reason.as_str());
     }
+    let documented = label_values(MetricName::PluginFailures, Label::Reason).unwrap();
+    assert_eq!(documented, FailureReason::ALL.map(FailureReason::as_str));
 }
 
 #[test]
@@ -80,6 +83,9 @@ fn calls_failures_and_denials_are_counted() {
     assert_eq!([failures("failing", "trap"), failures("invalid", "invalid_output"), failures("refusing", "policy")], [1.0, 1.0, 0.0]);
     let denials = |plugin| counted(&telemetry, "watchgate_plugin_denials_total", &format!(r#"plugin="{plugin}""#));
     assert_eq!(["refusing", "failing"].map(denials), [2.0, 0.0]);
+    let text = Message { surface: Surface::Telemetry, ..message(Kind::Fields, r#"{"text":"refuse"}"#) };
+    assert!(matches!(run(&chain, text), ChainResult::Denied(_)));
+    assert_eq!((calls("refusing"), denials("refusing")), (3.0, 2.0), "telemetry is no message");
 }
 
 /// Which of the policies `wire`, `to-client`, `list` and `tool` a message reaches.

@@ -126,7 +126,7 @@ impl Fetched {
             finished: watch::Sender::new(0),
             waiting: Semaphore::new(MAX_WAITING),
         });
-        let task = tokio::spawn(issuer.clone().keep_fresh()).abort_handle();
+        let task = tokio::spawn(task::named("token keys", "", issuer.clone().keep_fresh())).abort_handle();
         Ok(Self { issuer, task })
     }
 }

@@ -32,7 +32,7 @@ impl Exchange {
             (Outcome::Ok, worst) => worst,
             (how, _) => how,
         };
-        let upstream = self.timing.upstream();
+        let (duration, upstream) = (self.timing.started().elapsed(), self.timing.upstream());
         let (trace_id, span_id, connect) = self.end_trace(outcome);
         let line = std::mem::take(&mut self.line);
         self.shared.telemetry.emit(ExchangeFinished {
@@ -41,7 +41,7 @@ impl Exchange {
             status: self.status,
             outcome: outcome.as_str(),
             started: self.timing.started_at(),
-            duration: self.timing.started().elapsed(),
+            duration,
             upstream,
             plugins: self.timing.plugins(),
             request_bytes: self.request_bytes,
@@ -56,6 +56,8 @@ impl Exchange {
                 trace_id,
                 span_id,
                 connect,
+                read: self.timing.read(),
+                write: self.timing.write(duration),
                 request_id: self.request_id.take(),
                 ..line.into_access_line(outcome)
             },
@@ -120,6 +122,8 @@ impl Exchange {
             }
             let ending = match (how, self.status) {
                 (Outcome::Ok, status @ 400..) => Ending::without_answer(Outcome::HttpError, Some(ErrorType::Http(status)), upstream),
+                // Who is sent elsewhere asks there again.
+                (Outcome::Ok, 300..400) => Ending::without_answer(Outcome::Ok, None, upstream),
                 (Outcome::Ok, _) if !is_request || operation.is_listen() || self.is_unread => {
                     Ending::without_answer(Outcome::Ok, None, upstream)
                 }

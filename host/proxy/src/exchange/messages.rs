@@ -57,18 +57,28 @@ impl Exchange {
         match envelope.kind {
             MessageKind::Result | MessageKind::Error => {
                 if let Some(operation) = self.take_asked(envelope.id.as_ref()) {
-                    let upstream = self.timing.upstream();
+                    // One that was asked in an earlier exchange has waited all the time since.
+                    let is_own = operation.started == self.timing.started();
+                    let upstream = if is_own { self.timing.upstream() } else { operation.started.elapsed() };
                     self.end_operation(operation, &envelope, text, upstream);
+                } else if envelope.kind == MessageKind::Error {
+                    // Of a message that could not be read, for example, which has no id to be answered by.
+                    self.line.rpc_error_code = envelope.error_code.or(self.line.rpc_error_code);
+                    self.note_outcome(Outcome::RpcError);
                 }
             }
             MessageKind::Request => {
-                if let Some(mut operation) = OpenOperation::from_envelope(Direction::ServerToClient, envelope, Instant::now(), text)
-                    && let Some(session) = self.session
-                {
+                let asked = OpenOperation::from_envelope(Direction::ServerToClient, envelope, Instant::now(), text);
+                let Some(mut operation) = asked else { return };
+                if let Some(session) = self.session {
                     let asking = self.trace.as_deref();
                     operation.trace = asking
                         .and_then(|notes| AskedTrace::begin(&self.shared.telemetry, notes, self.method, self.session_text, &operation));
                     self.shared.remember(session, operation);
+                } else {
+                    // Outside of a session nothing says which answer is its own.
+                    let ending = Ending::without_answer(Outcome::Ok, None, Duration::ZERO);
+                    operation.finish(&self.shared, &self.server, self.protocol_version, ending);
                 }
             }
             MessageKind::Notification => {
@@ -139,7 +149,11 @@ impl Exchange {
         }
         self.note_outcome(outcome);
         if outcome == Outcome::Ok && matches!(operation.known_method(), Some(method::INITIALIZE | method::SERVER_DISCOVER)) {
-            self.shared.telemetry.emit(ClientIntroduced { protocol_version: self.protocol_version, name: operation.peer_name.as_deref() });
+            self.shared.telemetry.emit(ClientIntroduced {
+                protocol_version: self.protocol_version,
+                name: operation.peer_name.as_deref(),
+                at: self.timing.started(),
+            });
         }
         let overhead = if operation.direction == Direction::ClientToServer { self.timing.overhead() } else { None };
         let ending = Ending { outcome, answer: Some(answer), text, failure: None, upstream, overhead };

@@ -18,6 +18,7 @@ mod http2_peers;
 mod http2_upstream;
 mod idle;
 mod limits;
+mod outcomes;
 mod own_paths;
 mod policy;
 mod protected;

@@ -65,7 +65,12 @@ pub(super) const SERVER: Section = Section {
         Key::new("pool_idle_timeout", DEADLINE, FROM_PROXY, "how long an unused connection is kept"),
         Key::new("max_request_body", Form::Size(1 << 10, 1 << 30), FROM_PROXY, "the cap on messages, as in `[proxy]`"),
         Key::new("max_idle_connections", Form::Count(0, 1_000_000), FROM_PROXY, "unused connections kept for each endpoint"),
-        Key::new("max_concurrency", MANY, Said("none"), "exchanges at once, event streams not counted; more are answered 503"),
+        Key::new(
+            "max_concurrency",
+            MANY,
+            Said("none"),
+            "calls at once, until the answer ends, also where it is an event stream; not what is a stream by its nature (a `GET` for events, `subscriptions/listen`); more are answered 503",
+        ),
         Key::new("max_streams_per_client", MANY, Said("none"), "event streams at once of one client address; more are answered 429"),
         Key::new("slow_start", SPAN, Is("\"10s\""), "how long a new or returned endpoint takes to get its full share"),
     ],

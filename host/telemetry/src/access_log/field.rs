@@ -84,9 +84,11 @@ fields! {
     Status "status" Integer "" "The HTTP status sent to the client; 0 when it left before a head was sent.";
     Outcome "outcome" Text "" "How it ended: `ok`, `tool_error`, `rpc_error`, `http_error`, `denied`, `timeout`, `unreachable`, `cancelled` or `aborted`.";
     Duration "duration_ms" Number "ms" "From the request's head to the last byte of the answer.";
+    Read "read_ms" Number "ms" "The part spent waiting for the request's body; absent below a millisecond.";
     Upstream "upstream_ms" Number "ms" "The part spent waiting for the upstream server, connecting included.";
     Connect "connect_ms" Number "ms" "The part of that spent opening a connection; absent when one was open.";
     Plugins "plugins_ms" Number "ms" "The part spent in plugins.";
+    Write "write_ms" Number "ms" "The part spent passing on what the server had sent, waiting for a client that is slow to take it included; absent below a millisecond.";
     Slow "slow" Flag "" "True for calls that took at least `slow_call_threshold`; else absent.";
     RequestBytes "request_bytes" Integer "bytes" "Bytes of the request body.";
     ResponseBytes "response_bytes" Integer "bytes" "Bytes of the response body.";

@@ -77,10 +77,12 @@ impl AccessRecord {
             AccessField::Status => members.unsigned(name, self.status.into()),
             AccessField::Outcome => members.text(name, self.outcome),
             AccessField::Duration => members.number(name, milliseconds(self.duration)),
+            AccessField::Read => tell(worth_telling(line.read), |read| members.number(name, read)),
             AccessField::Upstream => members.number(name, milliseconds(self.upstream)),
             AccessField::Connect if line.connect.is_zero() => {}
             AccessField::Connect => members.number(name, milliseconds(line.connect)),
             AccessField::Plugins => members.number(name, milliseconds(self.plugins)),
+            AccessField::Write => tell(worth_telling(line.write), |write| members.number(name, write)),
             AccessField::Slow if !self.is_slow => {}
             AccessField::Slow => members.flag(name, true),
             AccessField::RequestBytes => members.unsigned(name, self.request_bytes),
@@ -150,6 +152,11 @@ fn tell<T>(value: Option<T>, tell: impl FnOnce(T)) {
     if let Some(value) = value {
         tell(value);
     }
+}
+
+/// Milliseconds of a part that is mostly next to nothing.
+fn worth_telling(part: Duration) -> Option<f64> {
+    (part >= Duration::from_millis(1)).then(|| milliseconds(part))
 }
 
 /// Milliseconds with three digits after the point.

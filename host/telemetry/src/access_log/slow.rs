@@ -9,8 +9,6 @@ use crate::facts::{ExchangeFinished, HttpMethod};
 
 /// Warnings in a second; the next one after that says how many there were not.
 const MOST_A_SECOND: u32 = 10;
-/// Long by design: it lasts until somebody ends it.
-const LISTEN: &str = "subscriptions/listen";
 
 /// When a call is slow, and how many of them were said.
 pub(crate) struct SlowCalls {
@@ -34,7 +32,8 @@ impl SlowCalls {
     pub fn is_slow(&self, fact: &ExchangeFinished<'_>) -> bool {
         self.threshold.is_some_and(|threshold| fact.duration >= threshold)
             && fact.http_method == HttpMethod::Post
-            && fact.line.mcp_method.is_some_and(|method| method != LISTEN)
+            && fact.line.mcp_method.is_some()
+            && !fact.is_stream()
     }
 
     /// Says a slow call, unless too many were said.
@@ -42,17 +41,20 @@ impl SlowCalls {
     pub fn say(&self, record: &AccessRecord) {
         let Some(unsaid) = self.window.lock().admit(Instant::now()) else { return };
         let line = &record.line;
-        let gateway = record.duration.saturating_sub(record.upstream).saturating_sub(record.plugins);
+        let elsewhere = [line.read, record.upstream, record.plugins, line.write].into_iter().sum();
+        let gateway = record.duration.saturating_sub(elsewhere);
         tracing::warn!(
             server = record.names.server(),
             mcp_method = line.mcp_method,
             name = record.known_name(),
             outcome = record.outcome,
             duration_ms = milliseconds(record.duration),
+            read_ms = milliseconds(line.read),
             gateway_ms = milliseconds(gateway),
             plugins_ms = milliseconds(record.plugins),
             connect_ms = milliseconds(line.connect),
             upstream_ms = milliseconds(record.upstream.saturating_sub(line.connect)),
+            write_ms = milliseconds(line.write),
             endpoint = line.endpoint.as_deref(),
             error_id = line.error_id.as_deref(),
             request_id = line.request_id.as_deref(),

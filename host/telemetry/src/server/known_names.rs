@@ -12,12 +12,14 @@ use crate::facts::NameKind;
 use crate::intern::OTHER;
 use crate::owner::Owner;
 
-/// Names of one kind that become labels. Past it, and for names never learned, the label is `_other`.
-const MOST_NAMES: usize = 500;
+/// Names of one kind that become labels because the server listed them. Past it, and for names never learned, the label is `_other`.
+const MOST_LISTED: usize = 500;
+/// Those that it only answered to. They have a bound of their own, so that invented ones take no room from what is listed later.
+const MOST_ANSWERED: usize = 100;
 /// Longer names are never labels, bytes.
 const LONGEST_NAME: usize = 128;
 
-/// The names of one server. Reading is a snapshot without a lock; learning copies the snapshot, at most 500 times a kind.
+/// The names of one server. Reading is a snapshot without a lock; learning copies the snapshot, at most 700 times a kind.
 pub(crate) struct KnownNames {
     server: Box<str>,
     owner: Owner,
@@ -31,9 +33,34 @@ pub(crate) struct KnownNames {
 
 #[derive(Default)]
 struct Names {
-    known: ArcSwap<HashMap<Box<str>, Arc<SeriesOfName>>>,
-    full: AtomicBool,
+    known: ArcSwap<HashMap<Box<str>, Known>>,
+    /// Whether there is no room for more, by source.
+    full: [AtomicBool; 2],
     learning: Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Known {
+    source: Source,
+    series: Arc<SeriesOfName>,
+}
+
+/// How a name was learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The server listed it.
+    Listed,
+    /// The server answered to it without error.
+    Answered,
+}
+
+impl Source {
+    const fn most(self) -> usize {
+        match self {
+            Self::Listed => MOST_LISTED,
+            Self::Answered => MOST_ANSWERED,
+        }
+    }
 }
 
 impl KnownNames {
@@ -60,7 +87,7 @@ impl KnownNames {
 
     /// The series of a known name.
     pub fn find(&self, kind: NameKind, name: &str) -> Option<Arc<SeriesOfName>> {
-        self.of(kind)?.known.load().get(name).cloned()
+        self.of(kind)?.known.load().get(name).map(|known| known.series.clone())
     }
 
     /// Calls `with` with the series of the name, or of `_other` when the name is not known.
@@ -68,7 +95,7 @@ impl KnownNames {
         let Some((kind, name)) = named else { return with(&self.nameless) };
         let (Some(names), Some(name)) = (self.of(kind), name) else { return with(self.other(Some(kind))) };
         match names.known.load().get(name) {
-            Some(series) => with(series),
+            Some(known) => with(&known.series),
             None => with(self.other(Some(kind))),
         }
     }
@@ -82,23 +109,34 @@ impl KnownNames {
         }
     }
 
-    pub fn learn(&self, kind: NameKind, name: &str) {
+    /// What was answered to may be listed later, and is then no longer among those that are only answered.
+    pub(super) fn learn(&self, kind: NameKind, name: &str, source: Source) {
         let Some(names) = self.of(kind) else { return };
-        if names.full.load(Ordering::Relaxed) || name.is_empty() || name.len() > LONGEST_NAME || names.known.load().contains_key(name) {
+        let full = &names.full[source as usize];
+        // A name that reads as the label of all others is none of its own.
+        if full.load(Ordering::Relaxed) || name.is_empty() || name.len() > LONGEST_NAME || name == OTHER || names.is_settled(name, source) {
             return;
         }
         let _one_at_a_time = names.learning.lock();
         let known = names.known.load();
-        if known.len() >= MOST_NAMES {
-            names.full.store(true, Ordering::Relaxed);
+        if names.is_settled(name, source) {
             return;
         }
-        let series = match kind {
-            NameKind::Prompt => SeriesOfName::new("", name),
-            NameKind::Tool | NameKind::Resource => SeriesOfName::new(name, ""),
-        };
+        if known.values().filter(|known| known.source == source).count() >= source.most() {
+            full.store(true, Ordering::Relaxed);
+            return;
+        }
         let mut next = HashMap::clone(&known);
-        next.entry(name.into()).or_insert_with(|| Arc::new(series));
+        let entry = next.entry(name.into()).or_insert_with(|| {
+            let series = match kind {
+                NameKind::Prompt => SeriesOfName::new("", name),
+                NameKind::Tool | NameKind::Resource => SeriesOfName::new(name, ""),
+            };
+            Known { source, series: Arc::new(series) }
+        });
+        if std::mem::replace(&mut entry.source, source) != source {
+            names.full[Source::Answered as usize].store(false, Ordering::Relaxed);
+        }
         names.known.store(Arc::new(next));
     }
 
@@ -112,14 +150,21 @@ impl KnownNames {
     }
 }
 
+impl Names {
+    /// Whether there is nothing to learn.
+    fn is_settled(&self, name: &str, source: Source) -> bool {
+        self.known.load().get(name).is_some_and(|known| known.source == Source::Listed || source == Source::Answered)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{KnownNames, LONGEST_NAME, MOST_NAMES};
+    use super::{KnownNames, LONGEST_NAME, MOST_ANSWERED, MOST_LISTED, Source};
     use crate::facts::NameKind;
 
     fn check(kind: NameKind, name: &str, known: bool) {
         let names = KnownNames::new("s");
-        names.learn(kind, name);
+        names.learn(kind, name, Source::Answered);
         assert_eq!(names.find(kind, name).is_some(), known, "{kind:?} {name:?}");
         let another = if kind == NameKind::Tool { NameKind::Prompt } else { NameKind::Tool };
         assert!(names.find(another, name).is_none());
@@ -133,17 +178,24 @@ mod tests {
         check(NameKind::Tool, &"n".repeat(LONGEST_NAME + 1), false);
         check(NameKind::Tool, "", false);
         check(NameKind::Resource, "file:///etc/passwd", false);
+        check(NameKind::Tool, crate::intern::OTHER, false);
     }
 
     #[test]
-    fn the_first_500_of_a_kind_are_learned() {
+    fn the_first_500_that_are_listed_are_learned_whatever_was_invented_before() {
         let names = KnownNames::new("s");
-        for index in 0..MOST_NAMES + 100 {
-            names.learn(NameKind::Tool, &format!("tool-{index}"));
-        }
-        assert!(names.find(NameKind::Tool, "tool-499").is_some());
-        assert!(names.find(NameKind::Tool, "tool-500").is_none());
-        names.learn(NameKind::Prompt, "still");
+        let is_known = |name: String| names.find(NameKind::Tool, &name).is_some();
+        (0..MOST_ANSWERED + 100).for_each(|index| names.learn(NameKind::Tool, &format!("invented-{index}"), Source::Answered));
+        assert_eq!([99, 100].map(|index| is_known(format!("invented-{index}"))), [true, false]);
+        let series = names.find(NameKind::Tool, "invented-0").unwrap();
+        names.learn(NameKind::Tool, "invented-0", Source::Listed);
+        assert!(std::sync::Arc::ptr_eq(&series, &names.find(NameKind::Tool, "invented-0").unwrap()), "it goes on counting");
+        names.learn(NameKind::Tool, "one-more", Source::Answered);
+        names.learn(NameKind::Tool, "and-another", Source::Answered);
+        assert_eq!(["one-more", "and-another"].map(|name| is_known(name.to_owned())), [true, false]);
+        (1..MOST_LISTED + 100).for_each(|index| names.learn(NameKind::Tool, &format!("tool-{index}"), Source::Listed));
+        assert_eq!([499, 500].map(|index| is_known(format!("tool-{index}"))), [true, false]);
+        names.learn(NameKind::Prompt, "still", Source::Listed);
         assert!(names.find(NameKind::Prompt, "still").is_some());
     }
 }

@@ -105,7 +105,8 @@ impl SeriesOfName {
             (families.tool_calls.owned(owner, &[server, tool, outcome]), families.tool_call_duration.owned(owner, &[server, tool]))
         });
         let error = labels.error(core, ErrorType::is_server_error);
-        let values = [server, method, &self.tool, &self.prompt, error, outcome, labels.version(core), labels.initiator()];
+        let (code, version, initiator) = (labels.rpc_code(), labels.version(core), labels.initiator());
+        let values = [server, method, &self.tool, &self.prompt, error, code, outcome, version, initiator];
         let operations = families.server_operation_duration.owned(owner, &values);
         let made = Arc::new(Handles { server: operations, client: OnceLock::new(), tool });
         let mut next = Vec::clone(&known);
@@ -123,7 +124,7 @@ impl Handles {
             let client = self.client.get_or_init(|| {
                 let error = labels.error(core, |_| true);
                 let (method, outcome, version) = (labels.method(core), labels.outcome(core), labels.version(core));
-                let values = [names.server(), method, &series.tool, &series.prompt, error, outcome, version];
+                let values = [names.server(), method, &series.tool, &series.prompt, error, labels.rpc_code(), outcome, version];
                 core.families.client_operation_duration.owned(names.owner(), &values)
             });
             client.observe(fact.upstream.as_secs_f64());
@@ -191,6 +192,15 @@ impl Labels {
             Some(LabelledError::Other) => OTHER,
             Some(LabelledError::Exact(error)) if counts(error) => error.label(&core.error_words),
             Some(LabelledError::Exact(_)) => "",
+        }
+    }
+
+    fn rpc_code(&self) -> &'static str {
+        match self.error {
+            Some(LabelledError::Exact(error)) => error.rpc_code(),
+            // The error may have been one of another kind, or have had any code.
+            Some(LabelledError::Other) => OTHER,
+            None => "",
         }
     }
 

@@ -149,15 +149,16 @@ fn clients_whose_tokens_name_them_get_500_names() {
 #[test]
 fn client_software_gets_100_names() {
     const VERSIONS: [Option<&str>; 3] = [None, Some("2025-11-25"), Some("2026-07-28")];
+    let at = std::time::Instant::now();
     let after = check(
         |telemetry| {
             for name in names().chain(["x".repeat(1 << 16)]) {
                 for protocol_version in VERSIONS {
-                    telemetry.emit(ClientIntroduced { protocol_version, name: Some(&name) });
+                    telemetry.emit(ClientIntroduced { protocol_version, name: Some(&name), at });
                 }
             }
-            telemetry.emit(ClientIntroduced { protocol_version: None, name: None });
-            telemetry.emit(ClientIntroduced { protocol_version: None, name: Some("") });
+            telemetry.emit(ClientIntroduced { protocol_version: None, name: None, at });
+            telemetry.emit(ClientIntroduced { protocol_version: None, name: Some(""), at });
         },
         3 * 101 + 1,
     );

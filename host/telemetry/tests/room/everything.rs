@@ -33,7 +33,7 @@ pub fn say_everything(telemetry: &Telemetry) -> Held {
     telemetry.emit(scene::tool_call(&server, "echo"));
     server.session_opened();
     server.session_ended(SECOND);
-    telemetry.emit(ClientIntroduced { protocol_version: Some("2025-11-25"), name: Some("inspector") });
+    telemetry.emit(ClientIntroduced { protocol_version: Some("2025-11-25"), name: Some("inspector"), at: std::time::Instant::now() });
     telemetry.emit(UpstreamConnected { server: &server, duration: SECOND, ok: true });
     telemetry.emit(ServerUp { server: "weather", up: true });
     telemetry.emit(ReloadFinished { plugin: "p", result: "live", reason: None, duration: SECOND });

@@ -41,6 +41,9 @@ fn what_was_folded_and_dropped_is_told() {
     let server = telemetry.server("weather");
     server.learn(NameKind::Tool, "echo");
     telemetry.emit(scene::tool_call(&server, "echo"));
+    // There from the start, with nothing in it.
+    let _nowhere = telemetry.server("_other");
+    assert_eq!(telemetry.cardinality().folded, []);
     assert_eq!(folded(&telemetry.cardinality(), "watchgate_mcp_tool_calls_total", "tool"), None);
     for name in 0..100 {
         telemetry.emit(scene::tool_call(&server, &format!("invented-{name}")));

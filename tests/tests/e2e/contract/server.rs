@@ -9,7 +9,10 @@ use watchgate_tests::{Exchange, Gate, Scripted};
 /// The tool whose call is held until the gate opens.
 pub const HELD: &str = "held";
 
-/// How long that call takes at least: it is to be a slow one.
+/// The tool whose answer is more than the sockets on its way hold.
+pub const LARGE: &str = "large";
+
+/// How long a call of [`HELD`] takes at least: it is to be a slow one.
 const SLOW: Duration = Duration::from_millis(5);
 
 /// A server whose answers depend on the tool that is called; calls of [`HELD`] open `arrived` and wait for `release`.
@@ -28,9 +31,23 @@ pub fn start(arrived: &Gate, release: &Gate) -> Scripted {
                 release.wait("the held call may go on");
                 pause(SLOW);
             }
+            if message["params"]["name"] == LARGE {
+                return answer_at_length(exchange, &message);
+            }
             answer(exchange, &message)
         }
     })
+}
+
+/// Comments, then the answer.
+fn answer_at_length(exchange: &mut Exchange, message: &Value) -> anyhow::Result<()> {
+    exchange.event_stream()?;
+    let comment = format!(":{}\n\n", "x".repeat(64 << 10));
+    for _ in 0..320 {
+        exchange.chunk(&comment)?;
+    }
+    exchange.chunk(format!("data: {}\n\n", answer_to(message)))?;
+    exchange.end()
 }
 
 fn answer(exchange: &mut Exchange, message: &Value) -> anyhow::Result<()> {

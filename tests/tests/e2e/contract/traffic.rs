@@ -3,13 +3,18 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use watchgate_tests::http1::{MCP_POST, request};
+use watchgate_tests::wait::pause;
 use watchgate_tests::{Connection, Reply, wait_until};
 
 use super::scene::{KEY, Scene};
-use super::server::HELD;
+use super::server::{HELD, LARGE};
+
+/// How long a slow client waits: longer than a part of an exchange must take to be told.
+const SLOW: Duration = Duration::from_millis(20);
 
 /// What `redact-secrets` refuses to let pass.
 const PRIVATE_KEY: &str = "-----BEGIN RSA PRIVATE KEY-----\\nMIIEpAIBAAKCAQEA\\n-----END RSA PRIVATE KEY-----";
@@ -19,6 +24,7 @@ impl Scene {
     pub fn play(&mut self) {
         self.play_what_repeats();
         self.run_into_limits();
+        self.dawdle();
         self.fall_back();
         self.change();
     }
@@ -78,6 +84,25 @@ impl Scene {
         });
         let _stream = self.listen(200);
         self.listen(429);
+    }
+
+    /// A client that is slow to send its request, and to take the answer.
+    fn dawdle(&self) {
+        let authorization = bearer();
+        let headers = [&MCP_POST[..], &[("Authorization", authorization.as_str())]].concat();
+        let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": LARGE}}).to_string();
+        let whole = request("POST", "/weather", &headers, call.as_bytes());
+        let (head, body) = whole.split_at(whole.len() - call.len());
+        let mut client = self.gateway.connect();
+        let going_on = || self.gateway.metrics().metric("watchgate_http_requests_in_flight", &[("server", "weather"), ("method", "POST")]);
+        let before = going_on();
+        client.send(head).unwrap();
+        wait_until("the request has begun", || (going_on() > before).then_some(()));
+        pause(SLOW);
+        client.send(body).unwrap();
+        assert_eq!(client.head().unwrap().status(), 200);
+        pause(SLOW);
+        client.body().unwrap();
     }
 
     /// Opens an event stream.
