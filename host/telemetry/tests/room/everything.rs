@@ -42,6 +42,10 @@ pub fn say_everything(telemetry: &Telemetry) -> Held {
     telemetry.emit(HealthCheckFinished { check: "c", status: "ok", duration: SECOND });
     telemetry.emit(AlertsFiring { severity: "page", count: 2 });
     telemetry.emit(AlertDelivered { action: "a", result: "delivered" });
+    let bounds = telemetry.process_bounds();
+    bounds.connections_limited(2);
+    bounds.connection_waits();
+    bounds.holding(1);
     let plugin = telemetry.plugin("p");
     plugin.called("redaction", SECOND);
     plugin.failed("redaction", "trap");

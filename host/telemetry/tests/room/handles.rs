@@ -32,7 +32,7 @@ fn check(metric: &str, label: &str, words: &[&str], counted: &str, say: impl Fn(
 #[test]
 fn refusals_by_limits_are_counted_by_limit() {
     let words: Vec<_> = Limit::ALL.iter().map(|limit| limit.as_str()).collect();
-    assert_eq!(words, ["rate", "concurrency", "streams", "request_size", "request_headers", "answer_size"]);
+    assert_eq!(words, ["rate", "concurrency", "streams", "request_size", "request_headers", "answer_size", "held_bytes"]);
     for limit in Limit::ALL {
         check("watchgate_limited_total", "limit", &words, limit.as_str(), |_, server| server.limited(*limit));
         for (own, metric) in [
@@ -73,7 +73,7 @@ fn retries_and_verdicts_are_counted_by_result() {
 
 #[test]
 fn the_front_door_counts_whom_it_turns_away() {
-    let reasons = ["tls_handshake", "slow_head", "malformed_head", "head_too_large"];
+    let reasons = ["tls_handshake", "slow_head", "malformed_head", "head_too_large", "too_many_of_client", "idle_longest"];
     for reason in ConnectionRefusal::ALL {
         check("watchgate_connections_refused_total", "reason", &reasons, reason.as_str(), |telemetry, _| {
             telemetry.emit(ConnectionRefused { reason: *reason });
