@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use watchgate_telemetry::task;
 
 use super::jwks::Keys;
 use super::key_set::{KeySet, NotKeys};
