@@ -35,15 +35,36 @@ pub fn with_trace(body: &[u8], how: MetaTrace, traceparent: &str, tracestate: Op
     Some(json::splice(body, &edits))
 }
 
-/// `traceparent`, `tracestate` and `baggage` of a message's `_meta`, decoded, where they are strings.
-pub fn trace_of(body: &[u8]) -> (Option<String>, Option<String>, Option<String>) {
-    let text = |name: &str| {
-        let params = member(body, 0..body.len(), "params")??;
-        let meta = member(body, params, "_meta")??;
-        let value = body.get(member(body, meta, name)??)?;
-        json::decode(value.strip_prefix(b"\"")?.strip_suffix(b"\"")?).map(|text| text.into_owned())
-    };
-    (text("traceparent"), text("tracestate"), text("baggage"))
+/// What `_meta` has under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetaText {
+    /// Nothing, or more than one value.
+    Absent,
+    /// A string, decoded.
+    Text(String),
+    /// Something else.
+    NotAString,
+}
+
+impl MetaText {
+    /// The string.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Absent | Self::NotAString => None,
+        }
+    }
+}
+
+/// `traceparent`, `tracestate` and `baggage` of a message's `_meta`.
+pub fn trace_of(body: &[u8]) -> [MetaText; 3] {
+    let meta = || member(body, member(body, 0..body.len(), "params")??, "_meta")?;
+    let meta = meta();
+    ["traceparent", "tracestate", "baggage"].map(|name| {
+        let Some(value) = meta.clone().and_then(|meta| body.get(member(body, meta, name)??)) else { return MetaText::Absent };
+        let content = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        content.and_then(json::decode).map_or(MetaText::NotAString, |text| MetaText::Text(text.into_owned()))
+    })
 }
 
 /// The value of an object's member, in `body`. `None` when it is no object or holds the key twice, `Some(None)` when it does not hold it.
@@ -134,7 +155,9 @@ mod tests {
     #[test]
     fn what_is_there_is_read() {
         let body = br#"{"params":{"_meta":{"traceparent":"00\u002da","baggage":"k=v","tracestate":5}}}"#;
-        assert_eq!(trace_of(body), (Some("00-a".into()), None, Some("k=v".into())));
-        assert_eq!(trace_of(b"{}"), (None, None, None));
+        assert_eq!(trace_of(body), [MetaText::Text("00-a".into()), MetaText::NotAString, MetaText::Text("k=v".into())]);
+        for none in [&b"{}"[..], b"", br#"{"params":{"_meta":[]}}"#, br#"{"params":{"_meta":{"baggage":1,"baggage":"a=b"}}}"#] {
+            assert_eq!(trace_of(none), [MetaText::Absent, MetaText::Absent, MetaText::Absent]);
+        }
     }
 }

@@ -92,9 +92,7 @@ pub(crate) fn take(
     }
     exchange.write_ids(&mut parts.headers);
     exchange.note_session(&parts.headers);
-    if let Some(session) = exchange.session {
-        server.note_session(session, &asked.method, parts.status);
-    }
+    exchange.note_session_answer(&asked.method, parts.status);
     if let Some(credentials) = &mut credentials {
         credentials.note_answer(of_server.as_ref(), lease.endpoint.index);
     }

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use watchgate_tests::{Received, leaked};
+use watchgate_tests::{Received, leaked, wait_until};
 
 use crate::guarded::{Guarded, KEY, MASK, Seen};
 
@@ -45,8 +45,10 @@ fn in_the_id_that_a_client_gives_its_request() {
         guarded.send(&[("X-Request-ID", &id)], call("{}").as_bytes());
         found += 1.0;
     }
-    let metrics = guarded.gateway.metrics();
-    assert!(metrics.metric("redact_secrets_found_total", &[("plugin", "redact-secrets")]) >= found);
+    wait_until("the policy has seen each of them", || {
+        let metrics = guarded.gateway.metrics();
+        (metrics.metric("redact_secrets_found_total", &[("plugin", "redact-secrets")]) >= found).then_some(())
+    });
     guarded.assert_no_trace(&[KEY, card]);
 }
 

@@ -78,6 +78,7 @@ fields! {
     Level "level" Text "" "`INFO`; `WARN` for slow calls, for what ended as `cancelled`, `denied` or `tool_error`, and for what is the client's fault; else `ERROR`.";
     TraceId "trace_id" Text "" "The trace of the exchange, 32 hexadecimal digits.";
     SpanId "span_id" Text "" "The span of the exchange within it, 16 hexadecimal digits.";
+    Sampled "sampled" Flag "" "Whether the trace of the exchange goes to the recent traces or the exporter; false for most where `traces.ratio` is small. Absent where nothing is traced, and for calls that are answered on another stream.";
     RequestId "request_id" Text "" "`X-Request-ID` as received or made; its first 128 bytes.";
     Server "server" Text "" "The configured name of the MCP server.";
     HttpMethod "http_method" Text "" "The HTTP method: `GET`, `POST`, `DELETE`, `OPTIONS` or `_other`.";

@@ -40,8 +40,8 @@ pub async fn in_context<T>(context: impl Into<Option<LogContext>>, work: impl Fu
 }
 
 /// As [`in_context`], for work that does not wait.
-pub(crate) fn within_context<T>(context: LogContext, work: impl FnOnce() -> T) -> T {
-    let mut context = Some(context);
+pub fn within_context<T>(context: impl Into<Option<LogContext>>, work: impl FnOnce() -> T) -> T {
+    let mut context = context.into();
     let _entered = Entered::enter(&mut context);
     work()
 }

@@ -67,6 +67,7 @@ fn every_field_has_its_member() {
             attempts: 2,
             trace_id: TraceId::parse(b"0af7651916cd43dd8448eb211c80319c"),
             span_id: SpanId::parse(b"b7ad6b7169203331"),
+            sampled: Some(false),
             connect: Duration::from_micros(250),
         };
     });
@@ -87,6 +88,7 @@ fn every_field_has_its_member() {
         ("attempts", json!(2)),
         ("trace_id", json!("0af7651916cd43dd8448eb211c80319c")),
         ("span_id", json!("b7ad6b7169203331")),
+        ("sampled", json!(false)),
         ("connect_ms", json!(0.25)),
     ] {
         assert_eq!(line[member], expected, "{member}");
