@@ -111,6 +111,6 @@ fn hand_over(shared: &Shared, mut ended: Ended, mut notes: TraceNotes, answered:
     let verdict = ended.verdict(&notes);
     notes.settle_capture(&shared.telemetry, ended.outcome);
     if policy.keeps(notes.interest(&verdict, is_slow)) || notes.captured.is_some() {
-        shared.clearing.offer(&shared.telemetry, ended.record(notes, is_slow));
+        shared.clearing.offer(&shared.telemetry, ended.record(notes, is_slow, &shared.telemetry.capture().masked));
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use watchgate_hooks::{CallOutcome, UnclearedRecord};
 use watchgate_mcp::{Direction, Outcome};
+use watchgate_telemetry::log::MaskedFields;
 use watchgate_telemetry::{
     Attribute, ErrorType, HttpMethod, NameKind, OperationTarget, SpanEvent, SpanId, SpanKind, SpanProtocol, SpanRecord, SpanStatus,
     TraceRecord,
@@ -114,7 +115,7 @@ impl Ended {
     }
 
     /// Builds the record. `notes` has its attempts in order; the last is the one that reached the server, if any did.
-    pub(crate) fn record(&self, notes: TraceNotes, is_slow: bool) -> Uncleared {
+    pub(crate) fn record(&self, notes: TraceNotes, is_slow: bool, masked: &MaskedFields) -> Uncleared {
         let duration = self.duration;
         let verdict = self.verdict(&notes);
         let error = verdict.error();
@@ -163,7 +164,7 @@ impl Ended {
             }
             spans.push(span.within(notes.span_id));
         }
-        let texts = self.texts(&notes);
+        let texts = self.texts(&notes, masked);
         let record = TraceRecord {
             trace_id: notes.trace_id,
             spans,
@@ -259,11 +260,12 @@ impl Ended {
         root.links.extend(notes.link);
     }
 
-    fn texts(&self, notes: &TraceNotes) -> UnclearedRecord {
+    fn texts(&self, notes: &TraceNotes, masked: &MaskedFields) -> UnclearedRecord {
         let mut fields = Vec::new();
         let is_new_name = self.bounded_name() == Some("_other") || self.line.name_kind() == Some(NameKind::Resource);
         if let Some(name) = self.line.name().filter(|_| is_new_name && self.is_operation()) {
-            fields.push((field::NAME, name.to_owned()));
+            let is_url = self.line.name_kind() == Some(NameKind::Resource);
+            fields.push((field::NAME, if is_url { masked.mask_urls(name).into_owned() } else { name.to_owned() }));
         }
         if let Some(id) = notes.request_id.as_ref().filter(|_| self.is_operation()) {
             fields.push((field::JSONRPC_ID, id.as_json().trim_matches('"').to_owned()));
@@ -368,6 +370,7 @@ fn put_name(record: &mut TraceRecord, name: &str) {
     for span in record.spans.iter_mut().filter(|span| span.kind != SpanKind::Internal) {
         span.set(attribute, name.to_owned());
         if attribute != Attribute::McpResourceUri {
+            record.name = Some(name.into());
             span.name = Cow::Owned(format!("{} {name}", record.mcp_method.unwrap_or("_other")));
         }
     }

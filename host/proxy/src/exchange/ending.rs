@@ -115,7 +115,7 @@ impl Exchange {
         let interest = trace.interest(&verdict, is_slow);
         told.sampled = Some(policy.keeps(interest));
         if policy.keeps(interest) || trace.captured.is_some() {
-            let record = self.ended(outcome, duration).record(*trace, is_slow);
+            let record = self.ended(outcome, duration).record(*trace, is_slow, &self.shared.telemetry.capture().masked);
             self.shared.clearing.offer(&self.shared.telemetry, record);
         }
         told
