@@ -9,14 +9,20 @@ use crate::json::{self, object_members};
 pub enum MetaTrace {
     /// A `traceparent` that is there is replaced, with its `tracestate`; a message without one stays as it is.
     Rewrite,
-    /// The same, and a message without one gets one.
+    /// The same, and a message without one gets one, and `params` to hold it where it has none.
     Add,
 }
 
 /// The message with this trace context; `None` where it stays as it is: no JSON object with `params` (or a `_meta`) that could hold it, keys that
 /// stand twice, or nothing to replace.
 pub fn with_trace(body: &[u8], how: MetaTrace, traceparent: &str, tracestate: Option<&str>) -> Option<Vec<u8>> {
-    let params = member(body, 0..body.len(), "params")??;
+    let whole = 0..body.len();
+    let Some(params) = member(body, whole.clone(), "params")? else {
+        // Only what has a method can have parameters.
+        member(body, whole.clone(), "method")??;
+        let text = format!("\"params\":{{\"_meta\":{{{}}}}}", members(traceparent, tracestate));
+        return (how == MetaTrace::Add).then(|| insert(body, &whole, &text)).flatten();
+    };
     let Some(meta) = member(body, params.clone(), "_meta")? else {
         let text = members(traceparent, tracestate);
         return (how == MetaTrace::Add).then(|| insert(body, &params, &format!("\"_meta\":{{{text}}}"))).flatten();
@@ -131,6 +137,8 @@ mod tests {
             Some("s=1"),
             Some(r#"{"params": {"_meta":{"traceparent":"00-new","tracestate":"s=1"},"a":1}}"#),
         );
+        check(r#" {"method":"ping"}"#, MetaTrace::Add, None, Some(r#" {"params":{"_meta":{"traceparent":"00-new"}},"method":"ping"}"#));
+        check(r#"{"method":"ping"}"#, MetaTrace::Rewrite, None, None);
         check(r#"{"params":{"_meta": { }}}"#, MetaTrace::Add, None, Some(r#"{"params":{"_meta": {"traceparent":"00-new" }}}"#));
         check(r#"{"params":{"_meta":{"k":1}}}"#, MetaTrace::Add, None, Some(r#"{"params":{"_meta":{"traceparent":"00-new","k":1}}}"#));
     }
@@ -143,7 +151,7 @@ mod tests {
             "[{}]",
             "{",
             r#"{"params":[]}"#,
-            r#"{"method":"x"}"#,
+            r#"{"result":{}}"#,
             r#"{"params":{},"params":{}}"#,
             r#"{"params":{"_meta":7}}"#,
             "\"x\"",
