@@ -179,7 +179,7 @@ fn with_the_access_log_on_stdout() {
     let mut gateway = watchgate_tests::Gateway::start(&args, watchgate_tests::GatewayOptions::default());
     let message = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{KEY}","arguments":{{"k":"{KEY}"}}}}}}"#);
     gateway.call("POST", "/mcp", &[], message.as_bytes());
-    watchgate_tests::wait_until("an access line", || gateway.stdout().contains("\"access\"").then_some(()));
+    wait_until("an access line", || gateway.stdout().contains("\"access\"").then_some(()));
     assert_eq!(leaked(gateway.stdout().as_bytes(), KEY), None, "{}", gateway.stdout());
     let log = gateway.whole_log();
     assert_eq!(leaked(log.as_bytes(), KEY), None, "{log}");

@@ -178,3 +178,15 @@ fn whatever_meta_has_for_trace_context_is_looked_at() {
     check(r#"{"traceparent":"nonsense"}"#, "traceparent_malformed", 1.0);
     check(r#"{"progressToken":7}"#, "not_a_string", 3.0);
 }
+
+#[test]
+fn a_trace_is_found_by_a_tool_that_the_server_does_not_know_yet() {
+    let upstream = answering(r#"{"jsonrpc":"2.0","id":7,"result":{"content":[],"isError":true}}"#);
+    let told = Told::with(&upstream, unsampled(), |_| {});
+    told.rig.go_live();
+    told.rig.post(&CALL.replace(r#""name":"t""#, r#""name":"SECRET-tool""#));
+    let filter = TraceFilter { tool: Some("***-tool".to_owned()), ..TraceFilter::default() };
+    let found = wait_until("the trace", || told.traces(filter.clone()).pop());
+    assert_eq!((found.span_name.as_str(), found.name.as_deref()), ("tools/call ***-tool", Some("***-tool")));
+    assert_eq!(told.line()["name"], "_other", "which is a label's word");
+}

@@ -15,7 +15,7 @@ pub struct LogContext {
     pub trace_id: Option<TraceId>,
     /// Its span.
     pub span_id: Option<SpanId>,
-    /// Its `X-Request-ID`.
+    /// Its `X-Request-ID`, as far as it may be said.
     pub request_id: Option<Arc<str>>,
 }
 

@@ -88,6 +88,11 @@ impl Telemetry {
         self.traces.recent.list(filter)
     }
 
+    /// The recent traces that an operator may mean by a text, the latest first: the trace's id or its beginning, a request id, or an error id.
+    pub fn meant_traces(&self, text: &str) -> Vec<TraceId> {
+        self.traces.recent.meant(text)
+    }
+
     /// Every recent exchange of a trace, the earliest first: a client's trace may go through the gateway many times. Empty when
     /// none is kept.
     pub fn recent_trace(&self, trace_id: &TraceId) -> Vec<Arc<TraceRecord>> {
