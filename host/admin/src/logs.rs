@@ -51,6 +51,9 @@ fn wanted(query: Option<&str>) -> Result<Wanted, BadParameter> {
             level: query.parsed("level", level)?,
             server: query.text("server"),
             target: query.text("target"),
+            trace_id: query.text("trace_id").map(|id| id.to_ascii_lowercase()),
+            request_id: query.text("request_id"),
+            error_id: query.text("error_id"),
             limit: query.count("limit", MOST_LINES)?.unwrap_or(DEFAULT_LINES),
         },
         wait: query.duration("wait")?.unwrap_or_default().min(LONGEST_WAIT),
@@ -86,6 +89,9 @@ mod tests {
         };
         check("", Ok((None, None, DEFAULT_LINES, 0)));
         check("level=ERROR&server=a&limit=7&wait=3s&after=12", Ok((Some(Level::ERROR), Some("a"), 7, 3)));
+        let by_id = wanted(Some("trace_id=4BF9&request_id=r&error_id=e")).unwrap().filter;
+        let ids = [by_id.trace_id, by_id.request_id, by_id.error_id];
+        assert_eq!(ids.each_ref().map(Option::as_deref), [Some("4bf9"), Some("r"), Some("e")]);
         check("wait=1h", Ok((None, None, DEFAULT_LINES, 60)));
         check("level=loud", Err("level"));
         check("wait=3", Err("wait"));

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use watchgate_telemetry::{Attribute, AttributeValue, SpanRecord, SpanStatus, Telemetry, TraceFilter, TraceId, TraceRecord, TraceSummary};
 
 use crate::answer::{self, Answer};
+use crate::percent::decoded;
 use crate::query::{BadParameter, Query};
 
 /// What stands before the trace's id.
@@ -25,18 +26,26 @@ pub(crate) fn list(telemetry: &Telemetry, query: Option<&str>) -> Answer {
     }
 }
 
-/// Every exchange of one trace with its spans.
+/// Every exchange of one trace with its spans. The trace is named by its id or the beginning of it, or by the request id or error id of an exchange.
 pub(crate) fn one(telemetry: &Telemetry, path: &str) -> Answer {
-    let id = path.strip_prefix(PREFIX).unwrap_or_default();
-    let Ok(id) = id.to_ascii_lowercase().parse::<TraceId>() else {
-        return answer::error(StatusCode::BAD_REQUEST, "trace_id", "a trace id is 32 hexadecimal digits, not all of them 0");
+    let Some(text) = path.strip_prefix(PREFIX).and_then(decoded) else {
+        return answer::error(StatusCode::BAD_REQUEST, "trace_id", "the id is not percent-encoded UTF-8");
+    };
+    let id = match telemetry.meant_traces(&text).as_slice() {
+        [] => return answer::error(StatusCode::NOT_FOUND, "no_such_trace", "no trace of this id is kept; see GET /api/traces"),
+        [only] => *only,
+        [latest, ..] if is_of_exchange(telemetry, latest, &text) => *latest,
+        _ => return answer::error(StatusCode::CONFLICT, "ambiguous", "the ids of several traces begin so"),
     };
     let records = telemetry.recent_trace(&id);
-    if records.is_empty() {
-        return answer::error(StatusCode::NOT_FOUND, "no_such_trace", "no trace of this id is kept; see GET /api/traces");
-    }
     let exchanges: Vec<Value> = records.iter().map(|record| exchange(record)).collect();
     answer::json(StatusCode::OK, &json!({ "trace_id": id.to_string(), "exchanges": exchanges }))
+}
+
+/// Whether a text is an id of one of the trace's exchanges: clients may use a request id again, and mean the last one.
+fn is_of_exchange(telemetry: &Telemetry, id: &TraceId, text: &str) -> bool {
+    let is_id = |id: &Option<Box<str>>| id.as_deref() == Some(text);
+    telemetry.recent_trace(id).iter().any(|record| is_id(&record.request_id) || is_id(&record.error_id))
 }
 
 fn filter(query: Option<&str>, now: SystemTime) -> Result<TraceFilter, BadParameter> {
@@ -52,6 +61,8 @@ fn filter(query: Option<&str>, now: SystemTime) -> Result<TraceFilter, BadParame
         errors: query.flag("errors")?,
         slow: query.flag("slow")?,
         request_id: query.text("request_id"),
+        error_id: query.text("error_id"),
+        trace_id: query.text("trace_id").map(|id| id.to_ascii_lowercase()),
         limit: query.count("limit", MOST_TRACES)?,
     };
     query.end().map(|()| filter)
@@ -143,7 +154,7 @@ mod tests {
         };
         check("", Ok(TraceFilter::default()));
         check(
-            "server=weather&tool=get+it&min_duration=300ms&since=10s&errors&slow=true&limit=5&request_id=r%2F1",
+            "server=weather&tool=get+it&min_duration=300ms&since=10s&errors&slow=true&limit=5&request_id=r%2F1&error_id=e-1&trace_id=4BF9",
             Ok(TraceFilter {
                 server: Some("weather".to_owned()),
                 tool: Some("get it".to_owned()),
@@ -153,6 +164,8 @@ mod tests {
                 slow: true,
                 limit: Some(5),
                 request_id: Some("r/1".to_owned()),
+                error_id: Some("e-1".to_owned()),
+                trace_id: Some("4bf9".to_owned()),
                 ..TraceFilter::default()
             }),
         );

@@ -142,7 +142,7 @@ fn of_push(old: &PushConfig, new: &PushConfig) -> [bool; 7] {
     ]
 }
 
-fn of_traces(before: &TraceSettings, after: &TraceSettings) -> [(&'static str, bool); 21] {
+fn of_traces(before: &TraceSettings, after: &TraceSettings) -> [(&'static str, bool); 22] {
     let (old, new) = (&before.config, &after.config);
     let [endpoint, headers, compression, timeout, ca, certificate, key] = of_push(&old.push, &new.push);
     [
@@ -158,7 +158,8 @@ fn of_traces(before: &TraceSettings, after: &TraceSettings) -> [(&'static str, b
         ("traces.parent_based", old.parent_based != new.parent_based),
         ("traces.export_errors", old.export_errors != new.export_errors),
         ("traces.export_slow", old.export_slow != new.export_slow),
-        ("traces.slow", old.slow != new.slow),
+        ("traces.slow", before.slow != after.slow),
+        ("traces.debug_header", old.debug_header != new.debug_header),
         ("traces.service_name", old.service_name != new.service_name),
         ("traces.service_version", old.service_version != new.service_version),
         ("traces.resource", old.resource != new.resource),

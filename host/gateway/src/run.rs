@@ -49,7 +49,7 @@ async fn serve(arguments: RunArguments, settings: Settings, log: LogHandle, work
         log: Some(log.clone()),
         buckets: settings.metrics.buckets.clone(),
         servers: settings.health.servers.clone(),
-        traces: settings.traces.finished(),
+        traces: settings.traces.finished(settings.logs.slow_call_threshold),
         capture: settings.logs.captured(),
         metrics_push: settings.metrics.otlp.finished(),
         logs_push: settings.logs.otlp.finished(),

@@ -129,10 +129,14 @@ pub struct Envelope {
     pub progress_token: Option<Box<str>>,
     /// `params._meta.traceparent`, cut at 128 bytes and not checked.
     pub traceparent: Option<Box<str>>,
+    /// `params._meta` has a `traceparent`, `tracestate` or `baggage`, whatever their values are.
+    pub has_trace_context: bool,
     /// `params.requestId` of `notifications/cancelled`.
     pub cancelled_id: Option<RequestId>,
     /// `error.code`, when it is an integer.
     pub error_code: Option<i64>,
+    /// `error.message`, when it is a string, cut at 260 bytes.
+    pub error_message: Option<Box<str>>,
     /// `result.isError` is `true`.
     pub is_error: bool,
     /// `result.resultType`.

@@ -9,14 +9,20 @@ use crate::json::{self, object_members};
 pub enum MetaTrace {
     /// A `traceparent` that is there is replaced, with its `tracestate`; a message without one stays as it is.
     Rewrite,
-    /// The same, and a message without one gets one.
+    /// The same, and a message without one gets one, and `params` to hold it where it has none.
     Add,
 }
 
 /// The message with this trace context; `None` where it stays as it is: no JSON object with `params` (or a `_meta`) that could hold it, keys that
 /// stand twice, or nothing to replace.
 pub fn with_trace(body: &[u8], how: MetaTrace, traceparent: &str, tracestate: Option<&str>) -> Option<Vec<u8>> {
-    let params = member(body, 0..body.len(), "params")??;
+    let whole = 0..body.len();
+    let Some(params) = member(body, whole.clone(), "params")? else {
+        // Only what has a method can have parameters.
+        member(body, whole.clone(), "method")??;
+        let text = format!("\"params\":{{\"_meta\":{{{}}}}}", members(traceparent, tracestate));
+        return (how == MetaTrace::Add).then(|| insert(body, &whole, &text)).flatten();
+    };
     let Some(meta) = member(body, params.clone(), "_meta")? else {
         let text = members(traceparent, tracestate);
         return (how == MetaTrace::Add).then(|| insert(body, &params, &format!("\"_meta\":{{{text}}}"))).flatten();
@@ -35,15 +41,36 @@ pub fn with_trace(body: &[u8], how: MetaTrace, traceparent: &str, tracestate: Op
     Some(json::splice(body, &edits))
 }
 
-/// `traceparent`, `tracestate` and `baggage` of a message's `_meta`, decoded, where they are strings.
-pub fn trace_of(body: &[u8]) -> (Option<String>, Option<String>, Option<String>) {
-    let text = |name: &str| {
-        let params = member(body, 0..body.len(), "params")??;
-        let meta = member(body, params, "_meta")??;
-        let value = body.get(member(body, meta, name)??)?;
-        json::decode(value.strip_prefix(b"\"")?.strip_suffix(b"\"")?).map(|text| text.into_owned())
-    };
-    (text("traceparent"), text("tracestate"), text("baggage"))
+/// What `_meta` has under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetaText {
+    /// Nothing, or more than one value.
+    Absent,
+    /// A string, decoded.
+    Text(String),
+    /// Something else.
+    NotAString,
+}
+
+impl MetaText {
+    /// The string.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Absent | Self::NotAString => None,
+        }
+    }
+}
+
+/// `traceparent`, `tracestate` and `baggage` of a message's `_meta`.
+pub fn trace_of(body: &[u8]) -> [MetaText; 3] {
+    let meta = || member(body, member(body, 0..body.len(), "params")??, "_meta")?;
+    let meta = meta();
+    ["traceparent", "tracestate", "baggage"].map(|name| {
+        let Some(value) = meta.clone().and_then(|meta| body.get(member(body, meta, name)??)) else { return MetaText::Absent };
+        let content = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        content.and_then(json::decode).map_or(MetaText::NotAString, |text| MetaText::Text(text.into_owned()))
+    })
 }
 
 /// The value of an object's member, in `body`. `None` when it is no object or holds the key twice, `Some(None)` when it does not hold it.
@@ -110,6 +137,8 @@ mod tests {
             Some("s=1"),
             Some(r#"{"params": {"_meta":{"traceparent":"00-new","tracestate":"s=1"},"a":1}}"#),
         );
+        check(r#" {"method":"ping"}"#, MetaTrace::Add, None, Some(r#" {"params":{"_meta":{"traceparent":"00-new"}},"method":"ping"}"#));
+        check(r#"{"method":"ping"}"#, MetaTrace::Rewrite, None, None);
         check(r#"{"params":{"_meta": { }}}"#, MetaTrace::Add, None, Some(r#"{"params":{"_meta": {"traceparent":"00-new" }}}"#));
         check(r#"{"params":{"_meta":{"k":1}}}"#, MetaTrace::Add, None, Some(r#"{"params":{"_meta":{"traceparent":"00-new","k":1}}}"#));
     }
@@ -122,7 +151,7 @@ mod tests {
             "[{}]",
             "{",
             r#"{"params":[]}"#,
-            r#"{"method":"x"}"#,
+            r#"{"result":{}}"#,
             r#"{"params":{},"params":{}}"#,
             r#"{"params":{"_meta":7}}"#,
             "\"x\"",
@@ -134,7 +163,9 @@ mod tests {
     #[test]
     fn what_is_there_is_read() {
         let body = br#"{"params":{"_meta":{"traceparent":"00\u002da","baggage":"k=v","tracestate":5}}}"#;
-        assert_eq!(trace_of(body), (Some("00-a".into()), None, Some("k=v".into())));
-        assert_eq!(trace_of(b"{}"), (None, None, None));
+        assert_eq!(trace_of(body), [MetaText::Text("00-a".into()), MetaText::NotAString, MetaText::Text("k=v".into())]);
+        for none in [&b"{}"[..], b"", br#"{"params":{"_meta":[]}}"#, br#"{"params":{"_meta":{"baggage":1,"baggage":"a=b"}}}"#] {
+            assert_eq!(trace_of(none), [MetaText::Absent, MetaText::Absent, MetaText::Absent]);
+        }
     }
 }

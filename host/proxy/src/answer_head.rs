@@ -101,9 +101,7 @@ pub(crate) fn take(
     exchange.write_ids(&mut parts.headers);
     // Since 2026-07-28 there are none, whatever a server says.
     let is_said = !asked.is_modern && exchange.note_session(&parts.headers);
-    if let Some(session) = exchange.session {
-        server.note_session(session, &asked.method, parts.status, is_said);
-    }
+    exchange.note_session_answer(&asked.method, parts.status, is_said);
     if let Some(credentials) = &mut credentials {
         credentials.note_answer(of_server.as_ref(), lease.endpoint.index);
     }

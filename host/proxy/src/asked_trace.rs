@@ -1,5 +1,6 @@
 //! The trace of a request that the server made: a SERVER span for what it asked, and a CLIENT span for the client's answering it.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use watchgate_hooks::UnclearedRecord;
@@ -12,7 +13,15 @@ use watchgate_telemetry::{
 use crate::operation::OpenOperation;
 use crate::server::Server;
 use crate::trace_notes::TraceNotes;
-use crate::trace_record::{Uncleared, field, hex};
+use crate::trace_record::{Uncleared, field, hex, shown_message};
+
+/// The exchange in whose answer a server asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking {
+    pub(crate) client: IpAddr,
+    pub(crate) method: HttpMethod,
+    pub(crate) session: Option<[u8; 8]>,
+}
 
 /// Where a server's request stands among traces.
 #[derive(Clone, Debug)]
@@ -32,18 +41,19 @@ impl AskedTrace {
     /// the call in whose service the server asks. A stream that a client keeps open serves no call.
     pub(crate) fn begin(
         telemetry: &Telemetry,
+        server: &str,
         asking: &TraceNotes,
-        method: HttpMethod,
-        session: Option<[u8; 8]>,
+        exchange: Asking,
         operation: &OpenOperation,
     ) -> Option<Box<Self>> {
+        let Asking { client, method, session } = exchange;
         if !operation.is_request {
             return None;
         }
         let own = (asking.trace_id, asking.call_id);
         let (context, invalid) = TraceContext::read(operation.traceparent.as_deref().map(str::as_bytes), None, None);
         for reason in invalid {
-            telemetry.emit(TraceContextInvalid { reason });
+            telemetry.emit(TraceContextInvalid { reason, server, client });
         }
         let policy = telemetry.tracing();
         let (trace_id, parent, link, head_sampled) = match context.parent {
@@ -61,7 +71,7 @@ impl AskedTrace {
     }
 
     /// The record of the request once it ended so, where somebody has a use for it. A client asks a person before it answers: none is slow.
-    pub(crate) fn finish(self, telemetry: &Telemetry, server: &Server, operation: &OpenOperation, ended: &Ended) -> Option<Uncleared> {
+    pub(crate) fn finish(self, telemetry: &Telemetry, server: &Server, operation: &OpenOperation, ended: &Ended<'_>) -> Option<Uncleared> {
         let is_error = ended.error.is_some_and(ErrorType::is_server_error);
         let Self { head_sampled, is_forced, .. } = self;
         if !telemetry.tracing().keeps(TraceInterest { head_sampled, forced: is_forced, error: is_error, slow: false }) {
@@ -94,12 +104,13 @@ impl AskedTrace {
             None => root,
         };
         let id = operation.id.as_ref().map(|id| (field::JSONRPC_ID, id.as_json().trim_matches('"').to_owned()));
+        let message = ended.error_message.map(|message| (field::ERROR, shown_message(message)));
         let texts = UnclearedRecord {
             server: server.name.clone(),
             direction: Direction::ServerToClient,
             method: operation.known_method().map(Into::into),
             name: operation.name.clone(),
-            fields: id.into_iter().collect(),
+            fields: id.into_iter().chain(message).collect(),
         };
         let record = TraceRecord {
             trace_id: self.trace_id,
@@ -123,8 +134,10 @@ impl AskedTrace {
 }
 
 /// How a server's request ended.
-pub(crate) struct Ended {
+pub(crate) struct Ended<'a> {
     pub(crate) outcome: Outcome,
+    /// What the client's answer says of its error.
+    pub(crate) error_message: Option<&'a str>,
     pub(crate) error: Option<ErrorType>,
     pub(crate) duration: Duration,
     pub(crate) protocol_version: Option<&'static str>,

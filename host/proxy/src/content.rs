@@ -3,6 +3,8 @@
 mod cut;
 mod strings;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::Value;
 use watchgate_telemetry::log::MaskedFields;
@@ -124,8 +126,14 @@ fn mask(value: &mut Value, masked: &MaskedFields, nested: u32) {
             }
         }
         Value::Array(elements) => elements.iter_mut().for_each(|element| mask(element, masked, nested)),
-        Value::String(text) if nested > 0 => {
-            let Some(mut inner) = strings::json_in(text) else { return };
+        Value::String(text) => {
+            let inner = if nested > 0 { strings::json_in(text) } else { None };
+            let Some(mut inner) = inner else {
+                if let Cow::Owned(shown) = masked.mask_urls(text) {
+                    *text = shown;
+                }
+                return;
+            };
             let before = inner.clone();
             mask(&mut inner, masked, nested - 1);
             if inner != before {
@@ -164,6 +172,9 @@ mod tests {
             r#"{"json":"{\"a\": 1}","text":"{\"a\":[1,{\"accessToken\":\"***\"}]}"}"#,
         );
         check(r#"{"text":"{not JSON: password}"}"#, r#"{"text":"{not JSON: password}"}"#);
+        check(r#"{"u":"https://a:b@x/?api_key=c&page=2"}"#, r#"{"u":"https://***@x/?api_key=***&page=2"}"#);
+        check(r#"{"j":"{\"u\":\"https://x/?token=c\"}"}"#, r#"{"j":"{\"u\":\"https://x/?token=***\"}"}"#);
+        check(r#"{"max_tokens":7,"progressToken":1,"apikeys":[1]}"#, r#"{"apikeys":"***","max_tokens":7,"progressToken":1}"#);
     }
 
     #[test]

@@ -54,12 +54,13 @@ pub(crate) struct EndpointRewrite {
     /// Until the first event has passed.
     waiting: Option<Box<(SseAssembler, StreamPlace)>>,
     rewritten: Rewritten,
+    messages: Option<String>,
 }
 
 impl EndpointRewrite {
     /// For the answer to a GET.
     pub(crate) fn new(place: StreamPlace) -> Self {
-        Self { waiting: Some(Box::new((SseAssembler::new(MAX_FIRST_EVENT), place))), rewritten: Rewritten::NotYet }
+        Self { waiting: Some(Box::new((SseAssembler::new(MAX_FIRST_EVENT), place))), rewritten: Rewritten::NotYet, messages: None }
     }
 
     /// Takes the next bytes of the stream, and gives those that can go on. While the first event is not whole, it is held back.
@@ -72,7 +73,11 @@ impl EndpointRewrite {
             let (bytes, rewritten) = match event {
                 // A comment, or an event that clients do not see.
                 Ok(event) if event.data().is_none_or(|data| data.is_empty()) => (event.into_raw(), Rewritten::NotYet),
-                Ok(event) => rewrite_event(event, place),
+                Ok(event) => {
+                    let (bytes, rewritten, messages) = rewrite_event(event, place);
+                    self.messages = messages;
+                    (bytes, rewritten)
+                }
                 Err(too_large) => (too_large.partial.into_raw(), Rewritten::NoEndpoint),
             };
             out.extend_from_slice(&bytes);
@@ -95,28 +100,37 @@ impl EndpointRewrite {
     pub(crate) fn rewritten(&self) -> Rewritten {
         self.rewritten
     }
+
+    /// The path and query that this server is asked for when the client posts to the URL that it was given, where that leads here.
+    pub(crate) fn take_messages(&mut self) -> Option<String> {
+        self.messages.take()
+    }
 }
 
-fn rewrite_event(event: SseEvent, place: &StreamPlace) -> (Bytes, Rewritten) {
+/// What the client gets, what became of the event, and where clients of the stream post to.
+fn rewrite_event(event: SseEvent, place: &StreamPlace) -> (Bytes, Rewritten, Option<String>) {
     let data = event.data().filter(|_| event.event_name().as_deref() == Some("endpoint"));
-    let Some(data) = data else { return (event.into_raw(), Rewritten::NoEndpoint) };
-    let Ok(text) = str::from_utf8(&data) else { return (event.into_raw(), Rewritten::Kept) };
+    let Some(data) = data else { return (event.into_raw(), Rewritten::NoEndpoint, None) };
+    let Ok(text) = str::from_utf8(&data) else { return (event.into_raw(), Rewritten::Kept, None) };
     let text = text.trim_ascii();
     let new = match place.rewrite(text) {
         Ok(Some(new)) => new,
-        Ok(None) => return (event.into_raw(), Rewritten::Kept),
-        Err(Unreachable) => return (event.into_raw(), Rewritten::Unreachable),
+        Ok(None) => {
+            let messages = place.messages(text);
+            return (event.into_raw(), Rewritten::Kept, messages);
+        }
+        Err(Unreachable) => return (event.into_raw(), Rewritten::Unreachable, None),
     };
     // Data of one line is a part of the event's own bytes; data of several holds line feeds, and is no URL.
     let raw = event.raw();
     let Some(start) = (text.as_ptr() as usize).checked_sub(raw.as_ptr() as usize).filter(|start| start + text.len() <= raw.len()) else {
-        return (event.into_raw(), Rewritten::Kept);
+        return (event.into_raw(), Rewritten::Kept, None);
     };
     let mut bytes = Vec::with_capacity(raw.len() + new.len());
     bytes.extend_from_slice(&raw[..start]);
     bytes.extend_from_slice(new.as_bytes());
     bytes.extend_from_slice(&raw[start + text.len()..]);
-    (bytes.into(), Rewritten::Changed)
+    (bytes.into(), Rewritten::Changed, place.messages(&new))
 }
 
 /// No path below the mount leads there.
@@ -145,6 +159,17 @@ impl StreamPlace {
             None => self.mounting.to_client(&target).ok_or(Unreachable)?,
         };
         Ok(Some(self.with_tag(path, reference.rest)))
+    }
+
+    /// The path and query that the server is asked for when a client posts to `url`, as it was given it. `None` for one that leads past the gateway.
+    fn messages(&self, url: &str) -> Option<String> {
+        let reference = Reference::parse(url).filter(|reference| reference.authority.is_none())?;
+        let mut target = self.mounting.seen_to_server(&reference.resolve(&self.client_path))?;
+        if target.is_empty() {
+            target.push('/');
+        }
+        let query = reference.rest.split('#').next().unwrap_or_default();
+        Some(target + query)
     }
 
     /// Whether the reference, as the client resolves it, leads to this path of the server.

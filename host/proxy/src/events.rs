@@ -115,6 +115,9 @@ impl EventBody {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.cut(Outcome::Aborted, error.into())))),
                 Poll::Ready(Some(Ok(frame))) => {
                     self.exchange.note_came(self.patience.note_progress());
+                    if let Some(target) = self.upstream.take_messages() {
+                        self.exchange.note_messages(&target);
+                    }
                     match frame.into_data() {
                         Ok(chunk) => {
                             if self.is_coded() && self.has_policies() {
@@ -325,7 +328,10 @@ impl EventTap {
         let Self { parser, message, at_boundary, has_data, decoder: _ } = self;
         parser.feed(chunk, &mut |part| match part {
             SsePart::Data(data) => {
-                *has_data = true;
+                if !std::mem::replace(has_data, true) && keeps_text {
+                    // What waits for this message may have come since the one before ended.
+                    message.keep_text();
+                }
                 message.feed(data, exchange);
             }
             // Between two data lines the message has a line feed.

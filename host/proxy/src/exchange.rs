@@ -1,6 +1,7 @@
 //! The record of one HTTP exchange: what was seen in it, and how it ended. It is finished exactly once; an exchange that
 //! is dropped unfinished is one whose client left.
 
+mod elsewhere;
 mod ending;
 mod messages;
 
@@ -8,20 +9,25 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use watchgate_hooks::PolicyCall;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use watchgate_hooks::{PolicyCall, Surface};
 use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header, rpc_error};
 use watchgate_telemetry::log::LogContext;
-use watchgate_telemetry::{AuthResult, ErrorType, HttpMethod, InFlightGuard, TraceId};
+use watchgate_telemetry::{AuthResult, ErrorType, HttpMethod, InFlightGuard};
 
 use crate::client_connection::Caller;
 use crate::endpoint::Endpoint;
 use crate::error_id::ErrorId;
+use crate::exchange_id::ExchangeId;
 use crate::fault::Fault;
+use crate::late_trace::LateTrace;
 use crate::line_facts::LineFacts;
+use crate::message_targets::OpenTarget;
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::SessionKey;
 use crate::server::{Server, Shared};
+use crate::session_hash::session_hash;
 use crate::slots::{ClientPlace, Slot};
 use crate::timing::Timing;
 use crate::trace_notes::TraceNotes;
@@ -31,6 +37,14 @@ use crate::trace_notes::TraceNotes;
 struct Places {
     slot: Option<Slot>,
     stream: Option<ClientPlace>,
+}
+
+/// Where the messages of an HTTP+SSE session come.
+enum MessageStream {
+    /// In the answer to this GET.
+    Here(OpenTarget),
+    /// On another stream, the answers to these requests of this POST among them.
+    Elsewhere(Vec<RequestId>),
 }
 
 /// One exchange under way.
@@ -44,6 +58,8 @@ pub(crate) struct Exchange {
     /// What the client asked in this exchange and was not yet answered.
     pub(crate) operations: Vec<OpenOperation>,
     pub(crate) session: Option<SessionKey>,
+    /// Of HTTP+SSE: on which stream, or for which stream, the messages are.
+    message_stream: Option<MessageStream>,
     method: HttpMethod,
     timing: Timing,
     protocol_version: Option<&'static str>,
@@ -55,12 +71,12 @@ pub(crate) struct Exchange {
     endpoint: Option<Arc<str>>,
     attempts: u32,
     places: Places,
-    request_id: Option<Box<str>>,
-    /// Whether the answer has it, too.
-    tells_request_id: bool,
+    pub(crate) id: ExchangeId,
     line: LineFacts,
     /// Where somebody has a use for traces.
     pub(crate) trace: Option<Box<TraceNotes>>,
+    /// The same trace, where the call is answered on another stream.
+    late: Option<Arc<LateTrace>>,
     worst: Outcome,
     is_stream: bool,
     /// Something of the answer could not be read, so that operations may have been answered unseen.
@@ -75,12 +91,19 @@ impl Exchange {
         shared: &Arc<Shared>,
         server: &Arc<Server>,
         request: &http::request::Parts,
+        target: Option<&PathAndQuery>,
         client: Caller,
-        makes_request_id: bool,
+        tells_id: bool,
     ) -> Box<Self> {
         let method = http_method(&request.method);
-        let session = request.headers.get(mcp_header::MCP_SESSION_ID).map(HeaderValue::as_bytes);
-        let key = session.map(|session| shared.session_key(server, session));
+        let mut session = request.headers.get(mcp_header::MCP_SESSION_ID).map(HeaderValue::as_bytes);
+        let mut key = session.map(|session| shared.session_key(server, session));
+        let mut message_stream = None;
+        if key.is_none() && method == HttpMethod::Post && server.message_targets.any() {
+            session = target.map(|target| target.as_str().as_bytes());
+            key = session.map(|session| shared.session_key(server, session)).filter(|key| server.message_targets.is_open(*key));
+            message_stream = key.map(|_| MessageStream::Elsewhere(Vec::new()));
+        }
         Box::new(Self {
             shared: shared.clone(),
             server: server.clone(),
@@ -89,26 +112,21 @@ impl Exchange {
             response_bytes: 0,
             operations: Vec::new(),
             session: key,
+            message_stream,
             method,
             timing: Timing::begin(),
             protocol_version: request.headers.get(mcp_header::MCP_PROTOCOL_VERSION).and_then(|value| known_version(value.as_bytes())),
-            session_text: key.map(|key| key.hash.to_be_bytes()),
+            session_text: session.filter(|_| key.is_some()).map(session_hash),
             client: client.address,
             client_name: None,
             origin: None,
             endpoint: None,
             attempts: 0,
             places: Places::default(),
-            request_id: request
-                .headers
-                .get("x-request-id")
-                .and_then(|value| value.to_str().ok())
-                .filter(|id| id.len() <= 128)
-                .map(Into::into)
-                .or_else(|| makes_request_id.then(|| TraceId::random().to_string().into())),
-            tells_request_id: makes_request_id,
+            id: ExchangeId::of(&request.headers, tells_id),
             line: LineFacts::default(),
-            trace: TraceNotes::begin(&shared.telemetry, request, client.is_tls),
+            trace: TraceNotes::begin(&shared.telemetry, &server.name, request, client),
+            late: None,
             worst: Outcome::Ok,
             is_stream: false,
             is_unread: false,
@@ -153,6 +171,7 @@ impl Exchange {
     /// The request goes to the server now.
     pub(crate) fn note_forwarded(&mut self) {
         self.timing.note_forwarded();
+        self.await_elsewhere();
     }
 
     /// Time that a message waited for redaction.
@@ -165,7 +184,9 @@ impl Exchange {
 
     /// Whether the texts of answers are of use to anybody: to a derivation, or because the call's own was kept.
     pub(crate) fn keeps_text(&self) -> bool {
-        self.shared.hooks.keeps_text() || self.operations.iter().any(|operation| operation.text.is_some())
+        self.shared.hooks.keeps_text()
+            || self.operations.iter().any(|operation| operation.text.is_some())
+            || (self.session.is_some() && self.shared.clearing.keeps_unanswered())
     }
 
     /// The answer passes, but what it says is not known.
@@ -178,33 +199,24 @@ impl Exchange {
         self.is_stream = true;
     }
 
-    /// What lines of the log say of the exchange they belong to, where it is traced.
+    /// What lines of the log say of the exchange they belong to. A client's id that policies must see first is not among it: a line does not wait.
     pub(crate) fn log_context(&self) -> Option<LogContext> {
-        let trace = self.trace.as_ref()?;
-        let request_id = self.request_id.as_deref().map(Into::into);
-        Some(LogContext { trace_id: Some(trace.trace_id), span_id: Some(trace.span_id), request_id })
+        let request_id = self.id.text().filter(|_| !self.must_clear_id());
+        if self.trace.is_none() && request_id.is_none() {
+            return None;
+        }
+        let (trace_id, span_id) = self.trace.as_ref().map(|trace| (trace.trace_id, trace.span_id)).unzip();
+        Some(LogContext { trace_id, span_id, request_id: request_id.map(Into::into) })
     }
 
-    /// The id that the client gave or the gateway made.
-    pub(crate) fn recorded_request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
-    }
-
-    /// What the policies have left of it.
-    pub(crate) fn set_request_id(&mut self, id: Option<Box<str>>) {
-        self.request_id = id;
-    }
-
-    /// What the server is told to call the exchange, where it is named.
-    pub(crate) fn request_id(&self) -> Option<HeaderValue> {
-        self.request_id.as_deref().filter(|_| self.tells_request_id).and_then(|id| HeaderValue::from_str(id).ok())
+    /// Whether a policy must see the request id before any line or span has it.
+    fn must_clear_id(&self) -> bool {
+        self.id.is_clients() && self.shared.hooks.load().redaction.wants(Surface::Telemetry, Direction::ClientToServer, None, None)
     }
 
     /// Writes what a client that asked for a trace, or any client where that is configured, is told to find the exchange by.
     pub(crate) fn write_ids(&self, headers: &mut HeaderMap) {
-        if let Some(id) = self.request_id() {
-            headers.insert(HeaderName::from_static("x-request-id"), id);
-        }
+        self.id.tell_client(headers);
         if let Some(trace) = self.trace.as_ref().filter(|trace| trace.is_forced)
             && let Ok(id) = HeaderValue::from_str(&trace.trace_id.to_string())
         {
@@ -245,7 +257,7 @@ impl Exchange {
         tracing::debug!(server = %self.server.name, client = %self.client, result = result.as_str(), "turned away by the gate");
     }
 
-    /// The client's address.
+    /// The client's address, as the configuration has it known.
     pub(crate) fn client_ip(&self) -> IpAddr {
         self.client.ip()
     }
@@ -286,9 +298,30 @@ impl Exchange {
     pub(crate) fn note_session(&mut self, headers: &HeaderMap) -> bool {
         let Some(session) = headers.get(mcp_header::MCP_SESSION_ID) else { return false };
         let key = self.shared.session_key(&self.server, session.as_bytes());
-        self.session = Some(key);
-        self.session_text = Some(key.hash.to_be_bytes());
+        if self.session != Some(key) {
+            self.session = Some(key);
+            self.session_text = Some(session_hash(session.as_bytes()));
+        }
         true
+    }
+
+    /// The server has answered in the exchange's session, if it has one. `is_said`: the answer itself names it.
+    pub(crate) fn note_session_answer(&self, method: &Method, status: StatusCode, is_said: bool) {
+        match (self.session, &self.message_stream) {
+            (Some(session), None) => self.server.note_session(session, method, status, is_said),
+            // Such a session lasts as long as its stream, whatever the server says to a POST.
+            (Some(session), Some(_)) => self.server.touch_session(session),
+            (None, _) => {}
+        }
+    }
+
+    /// Who posts to this target of the server is answered on this stream (HTTP+SSE).
+    pub(crate) fn note_messages(&mut self, target: &str) {
+        let key = self.shared.session_key(&self.server, target.as_bytes());
+        self.session = Some(key);
+        self.session_text = Some(session_hash(target.as_bytes()));
+        self.message_stream = Some(MessageStream::Here(self.server.message_targets.open(key)));
+        self.server.open_session(key, Instant::now());
     }
 
     /// A message was denied that ends no operation of the client: a request or notification of the server, an opaque body.
@@ -302,8 +335,9 @@ impl Exchange {
     pub(crate) fn note_denied(&mut self, id: Option<&RequestId>, error_id: &ErrorId) {
         self.note_denied_by_itself(error_id);
         self.line.rpc_error_code = Some(rpc_error::DENIED);
-        if let Some(operation) = self.take_asked(id) {
-            let upstream = self.timing.upstream();
+        let upstream = self.timing.upstream();
+        let own = self.take_own(id).map(|operation| (operation, upstream));
+        if let Some((operation, upstream)) = own.or_else(|| self.take_remembered(id)) {
             self.capture(&operation, None);
             let ending = Ending::without_answer(Outcome::Denied, None, upstream);
             operation.finish(&self.shared, &self.server, self.protocol_version, ending);
@@ -341,7 +375,9 @@ impl Exchange {
         self.line.fault = Some(fault.blame());
         self.line.rpc_error_code = Some(fault.code());
         if let Some(trace) = &mut self.trace {
-            trace.failure = Some(ErrorType::Named(fault.reason()));
+            trace.fault = Some(fault);
+            // Who is not let in has nothing to wish for.
+            trace.is_forced &= !fault.turns_away();
         }
         self.end_all(fault.outcome(), Some(ErrorType::Named(fault.reason())));
         self.note_outcome(fault.outcome());

@@ -184,6 +184,16 @@ impl Fault {
         self.row().reason
     }
 
+    /// Whether the client is one that the gate, the guard or a limit turns away, whatever it asks for.
+    pub(crate) fn turns_away(self) -> bool {
+        matches!(self, Self::ForeignHost | Self::ForeignOrigin | Self::Unauthorized | Self::RateLimited(_) | Self::TooManyStreams)
+    }
+
+    /// What the client is told, in words.
+    pub(crate) fn message(self) -> &'static str {
+        self.row().message
+    }
+
     /// The code of the JSON-RPC error.
     pub(crate) fn code(self) -> i64 {
         self.row().code

@@ -130,7 +130,7 @@ fn note_attempt(attempt: &mut AttemptNote, result: &Result<(Response<Incoming>, 
         }
         Err(Failure::Unsent(_, fault, _) | Failure::Final(fault)) => {
             attempt.ended = Some(Instant::now());
-            attempt.failure = Some(fault.reason());
+            attempt.failure = Some(*fault);
         }
     }
 }

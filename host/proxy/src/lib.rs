@@ -30,6 +30,7 @@ mod error_id;
 mod event_redaction;
 mod events;
 mod exchange;
+mod exchange_id;
 mod fault;
 mod forward;
 mod guard;
@@ -37,9 +38,11 @@ mod headers;
 mod held_bytes;
 mod housekeeping;
 mod http2;
+mod late_trace;
 mod life;
 mod line_facts;
 mod listener;
+mod message_targets;
 mod oauth;
 mod operation;
 mod patience;
@@ -58,6 +61,7 @@ mod route;
 mod scan;
 mod server;
 mod server_config;
+mod session_hash;
 mod sessions;
 mod slots;
 mod source;
@@ -212,9 +216,14 @@ impl Proxy {
         }
     }
 
-    /// Drains and returns, at most the drain timeout and two seconds later.
+    /// Drains and returns, at most the drain timeout and three seconds later.
     pub async fn drain(self) {
-        self.control.listeners.drain(&self.control.shared).await;
+        let shared = &self.control.shared;
+        self.control.listeners.drain(shared).await;
+        if shared.uncleared.lock().is_none() {
+            // Lines and traces of the last exchanges; policies that hang keep nobody from ending.
+            let _ = tokio::time::timeout(clearing::LAST_LINES, shared.clearing.settle()).await;
+        }
     }
 }
 

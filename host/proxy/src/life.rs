@@ -11,13 +11,12 @@ use hyper::body::Incoming;
 use watchgate_hooks::Surface;
 use watchgate_mcp::trace_meta::with_trace;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
-use watchgate_telemetry::log::in_context;
+use watchgate_telemetry::log::{in_context, within_context};
 
 use crate::admission::{admit, answer_within_limits, body_within_limits, head_within_limits, is_preflight};
 use crate::answer;
 use crate::answer_head::{self, Asked};
 use crate::body::Body;
-use crate::clearing::clear_request_id;
 use crate::client_address::client_ip;
 use crate::client_connection::Caller;
 use crate::config::Propagation;
@@ -56,8 +55,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let server = routed.as_ref().map_or(&shared.nowhere, |(index, _)| &plan.servers[*index]).clone();
     let client = client_ip(&plan.config.clients, caller.address.ip(), &parts.headers);
     let client = Caller { address: SocketAddr::new(client, caller.address.port()), ..caller };
-    let mut exchange = Exchange::begin(&shared, &server, &parts, client, plan.config.propagation.request_ids);
-    clear_request_id(&mut exchange, &parts.headers).await;
+    let target = routed.as_ref().map(|(_, target)| target);
+    let mut exchange = Exchange::begin(&shared, &server, &parts, target, client, plan.config.propagation.request_ids);
     if let Err(turned_away) = admit(&shared, &plan, &mut exchange, &mut parts, &mut incoming, routed.as_ref()).await {
         let mut response = fault_response(&mut exchange, turned_away.fault, None);
         if let Some(challenge) = turned_away.challenge {
@@ -104,7 +103,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         }
     }
     if let Some(trace) = &mut exchange.trace {
-        trace.take_meta(&shared.telemetry, &body, &scanned.envelopes);
+        trace.take_meta(&shared.telemetry, &server.name, client.address.ip(), &body, &scanned.envelopes);
     }
     // What plugins and this room say from here on, they say of this exchange.
     let context = exchange.log_context();
@@ -296,9 +295,7 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     let asked = Asked::of(&ready);
     let propagation = ready.plan.config.propagation;
     let mut outgoing = ready.into_outgoing(server);
-    if let Some(id) = exchange.request_id() {
-        outgoing.headers.insert(HeaderName::from_static("x-request-id"), id);
-    }
+    exchange.id.tell_server(&mut outgoing.headers);
     if let Some(trace) = &exchange.trace {
         propagate(trace, propagation, &mut outgoing, exchange.operations.len() == 1);
     }
@@ -360,12 +357,22 @@ fn propagate(trace: &TraceNotes, propagation: Propagation, outgoing: &mut Outgoi
 /// Notes a fault of the gateway and makes its answer.
 pub(crate) fn fault_response(exchange: &mut Exchange, fault: Fault, id: Option<&RequestId>) -> Response<Body> {
     let error_id = ErrorId::next();
-    tracing::warn!(
-        server = %exchange.server.name, reason = fault.reason(), status = fault.status().as_u16(), error_id = error_id.as_str(),
-        "answered by the gateway"
-    );
+    say_fault(exchange, fault, &error_id);
     exchange.note_fault(fault, &error_id);
     fault.response(id, &error_id)
+}
+
+/// Says it, unless too many were said. Clients make as many mistakes as they like: those have a bound of their own.
+fn say_fault(exchange: &Exchange, fault: Fault, error_id: &ErrorId) {
+    let [of_clients, others] = &exchange.shared.fault_lines;
+    let lines = if fault.blame() == "client" { of_clients } else { others };
+    let Some(unsaid) = lines.admit(Instant::now()) else { return };
+    within_context(exchange.log_context(), || {
+        tracing::warn!(
+            server = %exchange.server.name, reason = fault.reason(), status = fault.status().as_u16(), error_id = error_id.as_str(),
+            unsaid = (unsaid > 0).then_some(unsaid), "answered by the gateway"
+        );
+    });
 }
 
 /// Ends an exchange with a fault.

@@ -1,18 +1,20 @@
 //! What the access line says of an exchange's messages, gathered while they pass.
 
 use watchgate_mcp::Outcome;
-use watchgate_telemetry::{AccessLine, AuthResult, NameKind};
+use watchgate_telemetry::{AccessLine, AuthResult, ErrorType, NameKind};
 
 use crate::operation::OpenOperation;
 
 /// What the access line says of the messages: the first operation's method and name, the last error.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct LineFacts {
     method: Option<&'static str>,
     name: Option<Box<str>>,
     name_kind: Option<NameKind>,
     operations: u32,
     pub(crate) rpc_error_code: Option<i64>,
+    /// What the answer says of the error: for spans only, once it is cleared.
+    pub(crate) error_message: Option<Box<str>>,
     pub(crate) error_id: Option<Box<str>>,
     pub(crate) fault: Option<&'static str>,
     /// Why the gate let nobody in.
@@ -61,7 +63,7 @@ impl LineFacts {
             operations: self.operations,
             rpc_error_code: self.rpc_error_code,
             error_id: self.error_id,
-            fault: self.fault.or_else(|| blame(outcome)),
+            fault: self.fault.or_else(|| blame(outcome, self.rpc_error_code)),
             auth_result: self.auth_result.map(AuthResult::as_str),
             ..AccessLine::default()
         }
@@ -69,9 +71,10 @@ impl LineFacts {
 }
 
 /// Whose fault an outcome is, where the gateway did not say so itself.
-fn blame(outcome: Outcome) -> Option<&'static str> {
+fn blame(outcome: Outcome, rpc_error_code: Option<i64>) -> Option<&'static str> {
     match outcome {
         Outcome::Ok => None,
+        Outcome::RpcError if rpc_error_code.is_some_and(|code| !ErrorType::Rpc(code).is_server_error()) => Some("client"),
         Outcome::ToolError | Outcome::RpcError | Outcome::HttpError | Outcome::Aborted | Outcome::Unreachable | Outcome::Timeout => {
             Some("upstream")
         }

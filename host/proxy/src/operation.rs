@@ -1,5 +1,6 @@
 //! One JSON-RPC request or notification between being seen and being answered.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use watchgate_mcp::{Direction, Envelope, MessageKind, MethodText, Outcome, Reque
 use watchgate_telemetry::{ErrorType, NameKind, OperationFinished};
 
 use crate::asked_trace::{AskedTrace, Ended};
+use crate::late_trace::LateTrace;
 use crate::server::{Server, Shared};
 
 /// A text kept for derivation plugins, or to be recorded, is cut at this many bytes.
@@ -35,6 +37,8 @@ pub(crate) struct OpenOperation {
     pub(crate) traceparent: Option<Box<str>>,
     /// Of a server's request, where somebody has a use for traces.
     pub(crate) trace: Option<Box<AskedTrace>>,
+    /// Of a client's request that is answered on another stream than it came on, where somebody has a use for traces.
+    pub(crate) late: Option<Arc<LateTrace>>,
 }
 
 /// How an operation ended.
@@ -81,6 +85,7 @@ impl OpenOperation {
             is_ambiguous: envelope.is_ambiguous,
             traceparent: envelope.traceparent.filter(|_| direction == Direction::ServerToClient),
             trace: None,
+            late: None,
         })
     }
 
@@ -132,10 +137,14 @@ impl OpenOperation {
             response_bytes: ending.answer.map_or(0, |answer| answer.bytes),
         });
         if let Some(trace) = self.trace.take() {
-            let ended = Ended { outcome: ending.outcome, error: error_type(&ending), duration, protocol_version };
+            let error_message = ending.answer.and_then(|answer| answer.error_message.as_deref());
+            let ended = Ended { outcome: ending.outcome, error_message, error: error_type(&ending), duration, protocol_version };
             if let Some(record) = trace.finish(&shared.telemetry, server, &self, &ended) {
                 shared.clearing.offer(&shared.telemetry, record);
             }
+        }
+        if let Some(late) = self.late.take() {
+            late.call_ended(shared, &ending, duration);
         }
         let hooks = shared.hooks.load();
         if hooks.derivations.is_empty() {

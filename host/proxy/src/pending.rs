@@ -95,6 +95,12 @@ impl PendingOperations {
         out
     }
 
+    /// Takes out what waits in a session that is over.
+    pub(crate) fn take_session(&self, session: SessionKey) -> Vec<OpenOperation> {
+        let is_of = |key: &Key, _: &mut (u64, OpenOperation)| key.0 == session;
+        self.inner.lock().operations.extract_if(is_of).map(|(_, (_, operation))| operation).collect()
+    }
+
     /// How many are remembered.
     #[cfg(test)]
     fn len(&self) -> usize {
@@ -132,6 +138,7 @@ mod tests {
             is_ambiguous: false,
             traceparent: None,
             trace: None,
+            late: None,
         }
     }
 
@@ -160,6 +167,16 @@ mod tests {
         assert!(pending.expire(now + Duration::from_secs(89)).is_empty());
         assert_eq!(pending.expire(now + Duration::from_secs(90)).len(), 1);
         assert_eq!(pending.len(), 1);
+    }
+
+    #[test]
+    fn a_session_that_is_over_leaves_nothing_behind() {
+        let pending = PendingOperations::new(10, Duration::from_secs(60));
+        let (now, other) = (Instant::now(), SessionKey { hash: 8, ..SESSION });
+        for (session, id) in [(SESSION, "1"), (other, "1"), (SESSION, "2")] {
+            pending.insert(session, operation(id), now);
+        }
+        assert_eq!((pending.take_session(SESSION).len(), pending.take_session(SESSION).len(), pending.len()), (2, 0, 1));
     }
 
     #[test]

@@ -85,6 +85,11 @@ impl JsonTap {
         self.text = keeps_text.then(BytesMut::new);
     }
 
+    /// Keeps the text of the message that begins now.
+    pub(crate) fn keep_text(&mut self) {
+        self.text.get_or_insert_default();
+    }
+
     fn report(&mut self, exchange: &mut Exchange) {
         for envelope in self.envelopes.drain(..) {
             // The texts of a batch cannot be told apart here; they are left out.

@@ -11,18 +11,20 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 use watchgate_hooks::LiveHooks;
 use watchgate_mcp::{Outcome, method};
+use watchgate_telemetry::log::Throttle;
 use watchgate_telemetry::{ServerMetrics, Telemetry};
 
 use crate::ProxyError;
 use crate::auth::Authenticator;
 use crate::balancer::Balancer;
-use crate::clearing::Clearing;
+use crate::clearing::{Clearing, Waiting};
 use crate::config::{Limits, ProxyConfig, Timeouts};
 use crate::connection_slots::ConnectionSlots;
 use crate::endpoint::Endpoint;
 use crate::endpoint_event::mounting::Mounting;
 use crate::guard::Guard;
 use crate::held_bytes::HeldBytes;
+use crate::message_targets::MessageTargets;
 use crate::oauth::{OauthRewrite, ProtectedResource};
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::{PendingOperations, SessionKey};
@@ -34,7 +36,6 @@ use crate::server_config::{EndpointConfig, Mount, ServerConfig};
 use crate::sessions::{Opening, Sessions};
 use crate::slots::{Concurrency, PerClient};
 use crate::tls::client::UpstreamTlsState;
-use crate::trace_record::Uncleared;
 
 /// Refusals sent to servers at once, process-wide; further ones are given up.
 pub(crate) const REFUSALS_AT_ONCE: u32 = 64;
@@ -60,6 +61,8 @@ pub(crate) struct Server {
     pub(crate) rate: Option<Arc<RateLimiter>>,
     /// Its legacy sessions, whatever configuration they were opened under.
     pub(crate) sessions: Arc<Sessions>,
+    /// Where clients of HTTP+SSE post to.
+    pub(crate) message_targets: Arc<MessageTargets>,
 }
 
 /// The configuration as it is applied now; a reload swaps all of it.
@@ -98,12 +101,14 @@ pub(crate) struct Shared {
     pub(crate) refusals: Arc<Semaphore>,
     pub(crate) clearing: Clearing,
     /// Taken by the task that clears them.
-    pub(crate) uncleared: Mutex<Option<mpsc::Receiver<Uncleared>>>,
+    pub(crate) uncleared: Mutex<Option<mpsc::Receiver<Waiting>>>,
     pub(crate) connections: ConnectionSlots,
     /// The open ones.
     pub(crate) presences: Arc<Presences>,
     /// Bytes of messages that are held whole.
     pub(crate) held: Arc<HeldBytes>,
+    /// Lines about answers of the gateway's own, for the mistakes of clients and for all others.
+    pub(crate) fault_lines: [Throttle; 2],
     session_keys: RandomState,
     ids: Mutex<HashMap<String, usize>>,
 }
@@ -135,6 +140,7 @@ impl Shared {
             connections,
             presences: Arc::default(),
             held,
+            fault_lines: Default::default(),
             session_keys: RandomState::new(),
             ids,
         })
@@ -296,6 +302,7 @@ impl Server {
             streams: same(&|of: &ServerConfig| of.limits.streams_per_client == config.limits.streams_per_client)
                 .map_or_else(|| Arc::new(PerClient::new(config.limits.streams_per_client)), |earlier| earlier.streams.clone()),
             sessions: earlier.map_or_else(Arc::default, |earlier| earlier.sessions.clone()),
+            message_targets: earlier.map_or_else(Arc::default, |earlier| earlier.message_targets.clone()),
             rate: match same(&|of: &ServerConfig| of.limits.rate == config.limits.rate) {
                 Some(earlier) => earlier.rate.clone(),
                 None => config.limits.rate.as_ref().map(|rate| Arc::new(RateLimiter::new(rate, now))),
@@ -312,16 +319,28 @@ impl Server {
     pub(crate) fn note_session(&self, key: SessionKey, method: &Method, status: StatusCode, is_said: bool) {
         let now = Instant::now();
         if status == StatusCode::NOT_FOUND || (*method == Method::DELETE && status.is_success()) {
-            if let Some(duration) = self.sessions.ended(key, now) {
-                self.metrics.session_ended(duration);
-            }
-        } else if !(status.is_success() && is_said) {
+            self.end_session(key);
+        } else if status.is_success() && is_said {
+            self.open_session(key, now);
+        } else {
             self.sessions.touched(key, now);
-        } else if let Opening::New { forgotten } = self.sessions.opened(key, now) {
+        }
+    }
+
+    /// A session is followed from now on, if it was not.
+    pub(crate) fn open_session(&self, key: SessionKey, now: Instant) {
+        if let Opening::New { forgotten } = self.sessions.opened(key, now) {
             self.metrics.session_opened();
             if let Some(forgotten) = forgotten {
                 self.metrics.session_ended(forgotten.duration);
             }
+        }
+    }
+
+    /// A session is over.
+    pub(crate) fn end_session(&self, key: SessionKey) {
+        if let Some(duration) = self.sessions.ended(key, Instant::now()) {
+            self.metrics.session_ended(duration);
         }
     }
 

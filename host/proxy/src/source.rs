@@ -37,6 +37,8 @@ pub(crate) struct Source {
 struct Filters {
     decoder: Option<Decoder>,
     endpoint: Option<(EndpointRewrite, Arc<str>)>,
+    /// What the server is asked for by clients that post to the URL of the endpoint event, once that has passed.
+    messages: Option<String>,
     /// The server's last byte went through.
     ended: bool,
     /// They follow it.
@@ -59,6 +61,11 @@ impl Source {
     /// With the endpoint event of `server` rewritten.
     pub(crate) fn rewrite_endpoint(&mut self, rewrite: EndpointRewrite, server: Arc<str>) {
         self.filters.get_or_insert_default().endpoint = Some((rewrite, server));
+    }
+
+    /// What the server is asked for when the client posts to the URL in the endpoint event that has just passed.
+    pub(crate) fn take_messages(&mut self) -> Option<String> {
+        self.filters.as_mut()?.messages.take()
     }
 
     /// The next frame. At the end the connection has gone back to the pool, if it can be used again.
@@ -147,6 +154,7 @@ impl Filters {
                     ),
                     Rewritten::NoEndpoint | Rewritten::Kept | Rewritten::Changed => {}
                 }
+                self.messages = rewrite.take_messages();
                 self.endpoint = None;
                 data
             }

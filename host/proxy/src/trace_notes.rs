@@ -1,16 +1,21 @@
 //! What an exchange notes for its trace while it goes on: numbers and shared handles, no text. Whether there is a use for it is known when it ends.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Version;
 use http::request::Parts;
 use watchgate_hooks::PolicyCall;
-use watchgate_mcp::{Direction, Envelope, MessageKind, RequestId};
-use watchgate_telemetry::{ErrorType, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceParent};
+use watchgate_mcp::trace_meta::{MetaText, trace_of};
+use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
+use watchgate_telemetry::{InvalidTraceContext, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceInterest, TraceParent};
 
+use crate::client_connection::Caller;
 use crate::content::Captured;
 use crate::endpoint::Endpoint;
+use crate::fault::Fault;
+use crate::trace_record::Verdict;
 
 /// Calls of plugins that are noted for one exchange: a stream has no end of events.
 const MOST_CALLS: usize = 64;
@@ -35,8 +40,8 @@ pub(crate) struct TraceNotes {
     pub(crate) calls: Vec<(Direction, PolicyCall)>,
     /// The id of the one request that the client sent.
     pub(crate) request_id: Option<RequestId>,
-    /// What failed, where that is more than the outcome says.
-    pub(crate) failure: Option<ErrorType>,
+    /// Why the gateway answered itself, where it did.
+    pub(crate) fault: Option<Fault>,
     /// What was said in the one call of the exchange, where that may be recorded.
     pub(crate) captured: Option<Captured>,
 }
@@ -51,13 +56,13 @@ pub(crate) struct AttemptNote {
     pub(crate) connect: Option<(Instant, Duration)>,
     pub(crate) status: Option<u16>,
     /// Why it brought no head.
-    pub(crate) failure: Option<&'static str>,
+    pub(crate) failure: Option<Fault>,
     pub(crate) is_http2: bool,
 }
 
 impl TraceNotes {
     /// From the headers of a request. `None` where nobody has a use for traces.
-    pub(crate) fn begin(telemetry: &Telemetry, request: &Parts, client_is_tls: bool) -> Option<Box<Self>> {
+    pub(crate) fn begin(telemetry: &Telemetry, server: &str, request: &Parts, client: Caller) -> Option<Box<Self>> {
         if !telemetry.tracing().is_on() {
             return None;
         }
@@ -65,9 +70,10 @@ impl TraceNotes {
         let values = |name: &str| headers.get_all(name).into_iter().map(|value| value.as_bytes());
         let (context, invalid) = TraceContext::read(values("traceparent"), values("tracestate"), values("baggage"));
         for reason in invalid {
-            telemetry.emit(TraceContextInvalid { reason });
+            telemetry.emit(TraceContextInvalid { reason, server, client: client.address.ip() });
         }
-        let is_forced = headers.get("x-debug-trace").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+        let is_forced = telemetry.tracing().takes_debug_header()
+            && headers.get("x-debug-trace").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
         let mut notes = Box::new(Self {
             trace_id: TraceId::random(),
             span_id: SpanId::random(),
@@ -76,7 +82,7 @@ impl TraceNotes {
             link: None,
             head_sampled: false,
             is_forced,
-            client_is_tls,
+            client_is_tls: client.is_tls,
             http_version: match request.version {
                 Version::HTTP_10 => "1.0",
                 Version::HTTP_2 => "2",
@@ -85,7 +91,7 @@ impl TraceNotes {
             attempts: Vec::new(),
             calls: Vec::new(),
             request_id: None,
-            failure: None,
+            fault: None,
             captured: None,
         });
         notes.decide(telemetry);
@@ -93,19 +99,20 @@ impl TraceNotes {
     }
 
     /// What the message itself says of its trace counts for more than the headers.
-    pub(crate) fn take_meta(&mut self, telemetry: &Telemetry, body: &[u8], envelopes: &[Envelope]) {
+    pub(crate) fn take_meta(&mut self, telemetry: &Telemetry, server: &str, client: IpAddr, body: &[u8], envelopes: &[Envelope]) {
         let [only] = envelopes else { return };
         if only.kind == MessageKind::Request {
             self.request_id.clone_from(&only.id);
         }
-        if only.traceparent.is_none() {
+        if !only.has_trace_context {
             return;
         }
-        let (traceparent, tracestate, baggage) = watchgate_mcp::trace_meta::trace_of(body);
-        let [parent, state, baggage] = [&traceparent, &tracestate, &baggage].map(|text| text.as_deref().map(str::as_bytes));
+        let values = trace_of(body);
+        let [parent, state, baggage] = values.each_ref().map(|value| value.text().map(str::as_bytes));
         let (meta, invalid) = TraceContext::read(parent, state, baggage);
-        for reason in invalid {
-            telemetry.emit(TraceContextInvalid { reason });
+        let not_strings = values.iter().filter(|value| **value == MetaText::NotAString).map(|_| InvalidTraceContext::NotAString);
+        for reason in invalid.into_iter().chain(not_strings) {
+            telemetry.emit(TraceContextInvalid { reason, server, client });
         }
         let (context, link) = std::mem::take(&mut self.context).overridden_by(meta);
         (self.context, self.link) = (context, link);
@@ -117,6 +124,16 @@ impl TraceNotes {
             self.trace_id = parent.trace_id;
         }
         self.head_sampled = telemetry.tracing().head_sampled(&self.trace_id, self.context.parent.as_ref());
+    }
+
+    /// What speaks for keeping the trace of an exchange that ended so.
+    pub(crate) fn interest(&self, verdict: &Verdict, is_slow: bool) -> TraceInterest {
+        TraceInterest { head_sampled: self.head_sampled, forced: self.is_forced, error: verdict.is_error(), slow: is_slow }
+    }
+
+    /// Forgets what was said in a call that ended so, where that is not to be recorded.
+    pub(crate) fn settle_capture(&mut self, telemetry: &Telemetry, outcome: Outcome) {
+        self.captured = self.captured.take().filter(|_| telemetry.capture().wants(outcome == Outcome::Ok));
     }
 
     /// The context for the server: the attempt that reaches it is the parent of what it does.

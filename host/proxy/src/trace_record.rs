@@ -6,38 +6,53 @@ use std::time::{Duration, Instant, SystemTime};
 
 use watchgate_hooks::{CallOutcome, UnclearedRecord};
 use watchgate_mcp::{Direction, Outcome};
+use watchgate_telemetry::log::MaskedFields;
 use watchgate_telemetry::{
-    Attribute, ErrorType, HttpMethod, NameKind, OperationTarget, SpanEvent, SpanId, SpanKind, SpanProtocol, SpanRecord, TraceRecord,
+    Attribute, ErrorType, HttpMethod, NameKind, OperationTarget, SpanEvent, SpanId, SpanKind, SpanProtocol, SpanRecord, SpanStatus,
+    TraceRecord,
 };
 
 use crate::content::Captured;
+use crate::fault::Fault;
+use crate::line_facts::LineFacts;
 use crate::server::Server;
 use crate::trace_notes::{AttemptNote, TraceNotes};
 
+/// Bytes of what an error says that a span has.
+const LONGEST_MESSAGE: usize = 256;
+
 /// What the exchange knows of itself when it ends.
-pub(crate) struct Ended<'a> {
-    pub(crate) server: &'a Arc<Server>,
+pub(crate) struct Ended {
+    pub(crate) server: Arc<Server>,
     pub(crate) http_method: HttpMethod,
     pub(crate) status: u16,
     pub(crate) outcome: Outcome,
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
+    /// Until the call was answered, where it is one.
+    pub(crate) duration: Duration,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
-    /// The method of the one message that the client sent.
-    pub(crate) mcp_method: Option<&'static str>,
-    pub(crate) name: Option<&'a str>,
-    pub(crate) name_kind: Option<NameKind>,
-    pub(crate) operations: u32,
-    pub(crate) rpc_error_code: Option<i64>,
-    pub(crate) error_id: Option<&'a str>,
-    pub(crate) fault: Option<&'static str>,
+    pub(crate) line: LineFacts,
     pub(crate) protocol_version: Option<&'static str>,
     pub(crate) session: Option<[u8; 8]>,
     pub(crate) client: std::net::SocketAddr,
-    pub(crate) client_name: Option<&'a str>,
-    /// Cleared when the exchange began.
-    pub(crate) request_id: Option<&'a str>,
+    pub(crate) client_name: Option<Arc<str>>,
+    pub(crate) request_id: Option<Box<str>>,
+    /// Whether that is the client's, which policies must see first.
+    pub(crate) is_clients_id: bool,
+}
+
+/// Whether an exchange failed, as far as traces tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) outcome: Outcome,
+    pub(crate) status: u16,
+    pub(crate) rpc_error_code: Option<i64>,
+    /// Why the gateway answered itself, where it did.
+    pub(crate) fault: Option<Fault>,
+    /// Whether it carried one operation, which the span is then about.
+    pub(crate) is_operation: bool,
 }
 
 /// A record, and the texts in it that no policy has seen yet.
@@ -55,43 +70,68 @@ pub(crate) mod field {
     pub(crate) const TRACESTATE: &str = "tracestate";
     pub(crate) const ARGUMENTS: &str = "arguments";
     pub(crate) const RESULT: &str = "result";
+    pub(crate) const ERROR: &str = "error";
+    pub(crate) const REQUEST_ID: &str = "request_id";
 }
 
-impl Ended<'_> {
-    /// The span's error, if it is one.
-    pub(crate) fn error(&self, notes: &TraceNotes) -> Option<ErrorType> {
+impl Verdict {
+    /// The error, if it is one.
+    pub(crate) fn error(&self) -> Option<ErrorType> {
+        let failure = self.fault.map(|fault| ErrorType::Named(fault.reason()));
         match self.outcome {
             Outcome::Ok => None,
             Outcome::ToolError => Some(ErrorType::ToolError),
             Outcome::RpcError => Some(self.rpc_error_code.map_or(ErrorType::Named("rpc_error"), ErrorType::Rpc)),
-            Outcome::HttpError => Some(notes.failure.unwrap_or(ErrorType::Http(self.status))),
-            outcome => Some(notes.failure.unwrap_or(ErrorType::Named(outcome.as_str()))),
+            Outcome::HttpError => Some(failure.unwrap_or(ErrorType::Http(self.status))),
+            outcome => Some(failure.unwrap_or(ErrorType::Named(outcome.as_str()))),
         }
     }
 
-    /// Whether it counts as failed.
-    pub(crate) fn is_error(&self, notes: &TraceNotes) -> bool {
-        match self.error(notes) {
-            Some(ErrorType::Http(status)) if !self.is_operation() => status >= 500,
+    /// Whether it counts as failed. What is turned away is the client's mistake, as codes such as -32602 are: anybody who sends enough of it could
+    /// crowd real failures out.
+    pub(crate) fn is_error(&self) -> bool {
+        match self.error() {
+            _ if self.is_turned_away() => false,
+            Some(ErrorType::Http(status)) if !self.is_operation => status >= 500,
             error => error.is_some_and(ErrorType::is_server_error),
         }
     }
 
+    fn is_turned_away(&self) -> bool {
+        self.fault.is_some_and(|fault| fault.blame() == "client")
+    }
+}
+
+impl Ended {
+    /// How it ended.
+    pub(crate) fn verdict(&self, notes: &TraceNotes) -> Verdict {
+        Verdict {
+            outcome: self.outcome,
+            status: self.status,
+            rpc_error_code: self.line.rpc_error_code,
+            fault: notes.fault,
+            is_operation: self.is_operation(),
+        }
+    }
+
     /// Builds the record. `notes` has its attempts in order; the last is the one that reached the server, if any did.
-    pub(crate) fn record(&self, notes: TraceNotes, is_slow: bool) -> Uncleared {
-        let duration = self.started.elapsed();
-        let error = self.error(&notes);
+    pub(crate) fn record(&self, notes: TraceNotes, is_slow: bool, masked: &MaskedFields) -> Uncleared {
+        let duration = self.duration;
+        let verdict = self.verdict(&notes);
+        let error = verdict.error();
+        // The gateway's own sentence; what servers say comes once it is cleared.
+        let sentence = |fault: Fault| Some(Cow::Borrowed(fault.message()));
         let protocol = if self.is_operation() { SpanProtocol::Mcp } else { SpanProtocol::Http };
         let mut root = self.span(notes.span_id, SpanKind::Server, self.started_at, duration);
-        if let Some(error) = error {
-            root.fail(protocol, error, None);
+        if let Some(error) = error.filter(|_| !verdict.is_turned_away()) {
+            root.fail(protocol, error, notes.fault.and_then(sentence));
         }
         self.describe(&mut root, &notes);
         let retried = notes.attempts.split_last().map_or(&[][..], |(_, before)| before);
         root.events.extend(retried.iter().map(|attempt| {
-            SpanEvent::retry(self.wall(attempt.ended.unwrap_or(attempt.begun)), attempt.failure.unwrap_or("connect_failed"))
+            SpanEvent::retry(self.wall(attempt.ended.unwrap_or(attempt.begun)), attempt.failure.map_or("connect_failed", Fault::reason))
         }));
-        let is_error = self.is_error(&notes);
+        let is_error = verdict.is_error();
         let mut spans = vec![match &notes.context.parent {
             Some(parent) => root.within_remote(parent.span_id),
             None => root,
@@ -105,8 +145,8 @@ impl Ended<'_> {
                 .within(notes.span_id);
             describe_attempt(&mut span, attempt, place);
             match (attempt.failure, error) {
-                (Some(failure), _) => span.fail(protocol, ErrorType::Named(failure), None),
-                (None, Some(error)) if place == last => span.fail(protocol, error, None),
+                (Some(failure), _) => span.fail(protocol, ErrorType::Named(failure.reason()), sentence(failure)),
+                (None, Some(error)) if place == last => span.fail(protocol, error, notes.fault.and_then(sentence)),
                 _ => {}
             }
             spans.push(span);
@@ -124,18 +164,18 @@ impl Ended<'_> {
             }
             spans.push(span.within(notes.span_id));
         }
-        let texts = self.texts(&notes);
+        let texts = self.texts(&notes, masked);
         let record = TraceRecord {
             trace_id: notes.trace_id,
             spans,
             server: self.server.name.clone(),
             outcome: self.outcome.as_str(),
             name: self.bounded_name().map(Into::into),
-            mcp_method: self.mcp_method,
+            mcp_method: self.line.method(),
             started: self.started_at,
             duration,
-            request_id: self.request_id.map(Into::into),
-            error_id: self.error_id.map(Into::into),
+            request_id: self.request_id.clone().filter(|_| !self.is_clients_id),
+            error_id: self.line.error_id.clone(),
             tracestate: None,
             is_slow,
             is_error,
@@ -146,12 +186,12 @@ impl Ended<'_> {
     }
 
     fn is_operation(&self) -> bool {
-        self.operations == 1
+        self.line.operations() == 1
     }
 
     /// The tool or prompt where the server knows it; texts of a client's own making go through the policies first.
     fn bounded_name(&self) -> Option<&str> {
-        let (kind, name) = (self.name_kind?, self.name?);
+        let (kind, name) = (self.line.name_kind()?, self.line.name()?);
         match kind {
             NameKind::Resource => None,
             kind if self.server.metrics.is_known(kind, name) => Some(name),
@@ -164,12 +204,12 @@ impl Ended<'_> {
             let route = (kind == SpanKind::Server).then(|| self.server.route());
             return SpanRecord::http(id, kind, self.http_method, route.as_deref(), started, duration);
         }
-        let target = match (self.name_kind, self.bounded_name()) {
+        let target = match (self.line.name_kind(), self.bounded_name()) {
             (Some(NameKind::Tool), Some(name)) => OperationTarget::Tool(name),
             (Some(NameKind::Prompt), Some(name)) => OperationTarget::Prompt(name),
             _ => OperationTarget::None,
         };
-        let mut span = SpanRecord::operation(id, kind, self.mcp_method.filter(|method| *method != "_other"), target, started, duration);
+        let mut span = SpanRecord::operation(id, kind, self.line.method().filter(|method| *method != "_other"), target, started, duration);
         span.set_http_method(self.http_method);
         span.set(Attribute::Initiator, "client");
         if let Some(version) = self.protocol_version {
@@ -195,23 +235,23 @@ impl Ended<'_> {
         if self.status != 0 {
             root.set(Attribute::HttpResponseStatusCode, self.status);
         }
-        if self.operations > 1 {
-            root.set(Attribute::Operations, self.operations);
+        if self.line.operations() > 1 {
+            root.set(Attribute::Operations, self.line.operations());
         }
-        if let Some(name) = self.client_name {
-            root.set(Attribute::ClientName, name.to_owned());
+        if let Some(name) = &self.client_name {
+            root.set(Attribute::ClientName, String::from(&**name));
         }
         // The gateway's own errors have one too, whatever made the exchange fail.
-        if let Some(code) = self.rpc_error_code {
+        if let Some(code) = self.line.rpc_error_code {
             root.set(Attribute::RpcResponseStatusCode, code.to_string());
         }
-        if let Some(error_id) = self.error_id {
-            root.set(Attribute::ErrorId, error_id.to_owned());
+        if let Some(error_id) = &self.line.error_id {
+            root.set(Attribute::ErrorId, error_id.clone());
         }
-        if let Some(request_id) = self.request_id {
-            root.set(Attribute::RequestId, request_id.to_owned());
+        if let Some(request_id) = self.request_id.as_ref().filter(|_| !self.is_clients_id) {
+            root.set(Attribute::RequestId, request_id.clone());
         }
-        if let Some(fault) = self.fault {
+        if let Some(fault) = self.line.fault {
             root.set(Attribute::Fault, fault);
         }
         if notes.is_forced {
@@ -220,14 +260,21 @@ impl Ended<'_> {
         root.links.extend(notes.link);
     }
 
-    fn texts(&self, notes: &TraceNotes) -> UnclearedRecord {
+    fn texts(&self, notes: &TraceNotes, masked: &MaskedFields) -> UnclearedRecord {
         let mut fields = Vec::new();
-        let is_new_name = self.bounded_name() == Some("_other") || self.name_kind == Some(NameKind::Resource);
-        if let Some(name) = self.name.filter(|_| is_new_name && self.is_operation()) {
-            fields.push((field::NAME, name.to_owned()));
+        let is_new_name = self.bounded_name() == Some("_other") || self.line.name_kind() == Some(NameKind::Resource);
+        if let Some(name) = self.line.name().filter(|_| is_new_name && self.is_operation()) {
+            let is_url = self.line.name_kind() == Some(NameKind::Resource);
+            fields.push((field::NAME, if is_url { masked.mask_urls(name).into_owned() } else { name.to_owned() }));
         }
         if let Some(id) = notes.request_id.as_ref().filter(|_| self.is_operation()) {
             fields.push((field::JSONRPC_ID, id.as_json().trim_matches('"').to_owned()));
+        }
+        if let Some(message) = self.line.error_message.as_deref().filter(|_| notes.fault.is_none()) {
+            fields.push((field::ERROR, shown_message(message)));
+        }
+        if let Some(id) = self.request_id.as_deref().filter(|_| self.is_clients_id) {
+            fields.push((field::REQUEST_ID, id.to_owned()));
         }
         if let Some(tracestate) = &notes.context.tracestate {
             fields.push((field::TRACESTATE, tracestate.to_string()));
@@ -235,8 +282,8 @@ impl Ended<'_> {
         UnclearedRecord {
             server: self.server.name.clone(),
             direction: Direction::ClientToServer,
-            method: self.mcp_method.map(Into::into),
-            name: self.name.map(Into::into),
+            method: self.line.method().map(Into::into),
+            name: self.line.name().map(Into::into),
             fields,
         }
     }
@@ -268,6 +315,17 @@ fn scheme(is_tls: bool) -> &'static str {
     if is_tls { "https" } else { "http" }
 }
 
+/// What the error of an answer says, at most [`LONGEST_MESSAGE`] bytes of it. One that is longer ends behind its last whole word: policies know no
+/// secret by its beginning.
+pub(crate) fn shown_message(message: &str) -> String {
+    if message.len() <= LONGEST_MESSAGE {
+        return message.to_owned();
+    }
+    let cut = &message[..message.floor_char_boundary(LONGEST_MESSAGE)];
+    let words = cut.rfind(char::is_whitespace).map_or("", |end| cut[..end].trim_end());
+    format!("{words}…")
+}
+
 /// Puts the texts that passed the policies where they belong.
 pub(crate) fn put_texts(record: &mut TraceRecord, texts: Vec<(&'static str, String)>) {
     for (name, text) in texts {
@@ -277,6 +335,20 @@ pub(crate) fn put_texts(record: &mut TraceRecord, texts: Vec<(&'static str, Stri
                 if let Some(root) = record.spans.first_mut() {
                     root.set(attribute, text);
                 }
+            }
+            field::ERROR => {
+                for span in &mut record.spans {
+                    // Those that say why already are of attempts that failed otherwise, and of plugins.
+                    if span.kind != SpanKind::Internal && span.status == SpanStatus::Error(Cow::Borrowed("")) {
+                        span.status = SpanStatus::Error(Cow::Owned(text.clone()));
+                    }
+                }
+            }
+            field::REQUEST_ID => {
+                if let Some(root) = record.spans.first_mut() {
+                    root.set(Attribute::RequestId, text.clone());
+                }
+                record.request_id = Some(text.into());
             }
             field::TRACESTATE => record.tracestate = Some(text.into()),
             field::JSONRPC_ID => {
@@ -298,6 +370,7 @@ fn put_name(record: &mut TraceRecord, name: &str) {
     for span in record.spans.iter_mut().filter(|span| span.kind != SpanKind::Internal) {
         span.set(attribute, name.to_owned());
         if attribute != Attribute::McpResourceUri {
+            record.name = Some(name.into());
             span.name = Cow::Owned(format!("{} {name}", record.mcp_method.unwrap_or("_other")));
         }
     }

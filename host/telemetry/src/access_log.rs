@@ -11,6 +11,7 @@ use crate::sink::{Output, Rotation};
 pub use field::{AccessField, FieldKind, UnknownField};
 pub(crate) use line::{AccessRecord, Members, milliseconds};
 pub(crate) use slow::SlowCalls;
+pub use slow::is_call;
 
 /// Where access lines go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

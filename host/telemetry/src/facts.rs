@@ -1,6 +1,6 @@
 //! Everything the product can say about itself: one struct a fact, given to [`Telemetry::emit`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -121,7 +121,7 @@ pub struct ExchangeFinished<'a> {
 }
 
 /// Long by design: it lasts until somebody ends it.
-const LISTEN: &str = "subscriptions/listen";
+pub(crate) const LISTEN: &str = "subscriptions/listen";
 
 impl ExchangeFinished<'_> {
     /// Whether it lasts until somebody ends it: a `GET` (the streams of legacy sessions), or `subscriptions/listen`.
@@ -167,6 +167,8 @@ pub struct AccessLine {
     pub trace_id: Option<TraceId>,
     /// The span of the exchange.
     pub span_id: Option<SpanId>,
+    /// Whether the trace is kept or exported, where that is known.
+    pub sampled: Option<bool>,
     /// The part of `upstream` spent opening a connection; zero when one was open.
     pub connect: Duration,
     /// The part of the duration spent waiting for the request's body.
@@ -270,10 +272,14 @@ pub struct ReloadFinished<'a> {
     pub duration: Duration,
 }
 
-/// Trace context from a client was left out. Every reason of an [`crate::InvalidContexts`] is a fact of its own.
-pub struct TraceContextInvalid {
+/// Trace context from a client was left out. Every reason of an [`crate::InvalidContexts`] is a fact of its own. Counted, and said in the own log.
+pub struct TraceContextInvalid<'a> {
     /// Why.
     pub reason: InvalidTraceContext,
+    /// The configured name of the server that the request is for.
+    pub server: &'a str,
+    /// The client's address.
+    pub client: IpAddr,
 }
 
 /// A piece of telemetry was lost.
@@ -323,7 +329,7 @@ facts! {
     ReloadFinished<'_> => |fact, telemetry| telemetry.reload_finished(&fact);
     TelemetryDropped => |fact, telemetry| telemetry.families().telemetry_dropped.with(&[fact.signal, fact.reason]).inc();
     TraceFinished => |fact, telemetry| telemetry.trace_finished(fact.0);
-    TraceContextInvalid => |fact, telemetry| telemetry.trace_context_invalid(fact.reason);
+    TraceContextInvalid<'_> => |fact, telemetry| telemetry.traces.context_invalid(&fact);
     HealthCheckFinished<'_> => |fact, telemetry| telemetry.health_check_finished(&fact);
     AlertsFiring<'_> => |fact, telemetry| telemetry.alerts_firing(&fact);
     AlertDelivered<'_> => |fact, telemetry| telemetry.alert_delivered(&fact);

@@ -224,7 +224,7 @@ metrics! {
     counter TelemetryExported telemetry_exported "watchgate_telemetry_exported_total" [Signal]
         "Records that a collector or console has taken: traces by exchange.";
     counter TraceContextInvalid trace_context_invalid "watchgate_trace_context_invalid_total" [Reason]
-        "Values of traceparent, tracestate or baggage from clients that were left out, because they cannot be right or are over a bound.";
+        "Values of traceparent, tracestate or baggage from clients that were left out, in headers or in _meta, because they cannot be right or are over a bound.";
     gauge HealthCheckStatus health_check_status "watchgate_health_check_status" [Check, State]
         "1 for the status the check reported last, 0 for the others it has reported.";
     histogram(Connect) HealthCheckDuration health_check_duration "watchgate_health_check_duration_seconds" [Check]

@@ -48,7 +48,7 @@ mod trace;
 mod wall_time;
 mod words;
 
-pub use access_log::{AccessField, AccessLogTarget, FieldKind, UnknownField};
+pub use access_log::{AccessField, AccessLogTarget, FieldKind, UnknownField, is_call};
 pub use bounds::ProcessBounds;
 pub use buckets::{BucketError, BucketGroup, HistogramBuckets, OPERATION_BUCKETS};
 pub use capture::{Capture, CaptureConfig};
@@ -73,7 +73,7 @@ pub use runtime::RuntimeWatch;
 pub use server::{InFlightGuard, ServerMetrics};
 pub use sink::Rotation;
 pub use snapshot::{MetricSnapshot, Series};
-pub use telemetry::{OpenConnection, Telemetry, TelemetryConfig, TelemetryError};
+pub use telemetry::{HeldLine, OpenConnection, Telemetry, TelemetryConfig, TelemetryError};
 pub use trace::{
     Attribute, AttributeKind, AttributeValue, EventName, Exporter, InvalidContexts, OperationTarget, RecentConfig, SpanDefinition,
     SpanEvent, SpanId, SpanKind, SpanProtocol, SpanRecord, SpanShape, SpanStatus, TraceContext, TraceFilter, TraceFinished, TraceId,

@@ -5,6 +5,7 @@ mod layer;
 mod level;
 mod masked;
 mod record;
+mod throttle;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -18,14 +19,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::recent_logs::{RecentLogs, RecentLogsConfig};
 use crate::sink::{Output, Rotation, Sink, SinkConfig};
-pub(crate) use context::within_context;
-pub use context::{LogContext, in_context};
+pub use context::{LogContext, in_context, within_context};
 use layer::Lines;
 pub(crate) use layer::keep_own_events;
 pub(crate) use level::Levels;
 pub use level::LogLevel;
 pub use masked::MaskedFields;
 pub(crate) use record::{FieldValue, LogRecord, MEMBERS};
+pub use throttle::Throttle;
 
 /// What was said last gets this long to be written when the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -41,12 +41,13 @@ impl Logs {
         Ok(Self { own, access, access_fields, recent, slow: SlowCalls::new(config.slow_call_threshold) })
     }
 
-    pub fn exchange_finished(&self, fact: ExchangeFinished<'_>) {
+    /// The line about an exchange, if anybody wants it.
+    pub fn line(&self, fact: ExchangeFinished<'_>) -> Option<AccessRecord> {
         let is_slow = self.slow.is_slow(&fact);
         if self.access.is_none() && !is_slow {
-            return;
+            return None;
         }
-        let record = AccessRecord {
+        Some(AccessRecord {
             names: fact.server.names().clone(),
             started: fact.started,
             http_method: fact.http_method,
@@ -59,8 +60,11 @@ impl Logs {
             response_bytes: fact.response_bytes,
             is_slow,
             line: fact.line,
-        };
-        if is_slow {
+        })
+    }
+
+    pub fn say(&self, record: AccessRecord) {
+        if record.is_slow {
             self.slow.say(&record);
         }
         if let Some(sink) = &self.access {

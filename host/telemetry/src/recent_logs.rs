@@ -1,5 +1,6 @@
 //! The last lines of the gateway's logs, in memory: what `watchgate logs` reads, with a cursor to go on from.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::ParseIntError;
@@ -11,6 +12,7 @@ use tokio::sync::Notify;
 use tracing::Level;
 
 use crate::access_log::AccessField;
+use crate::bounded_names::cut;
 use crate::log::LogFormat;
 use crate::sink::Record;
 
@@ -43,6 +45,12 @@ pub struct LogFilter {
     pub server: Option<String>,
     /// Said by this module or one within it, for example `watchgate_proxy::tls`; `access` for access lines.
     pub target: Option<String>,
+    /// Said of an exchange of the trace whose id begins so.
+    pub trace_id: Option<String>,
+    /// Said of an exchange with this `X-Request-ID`.
+    pub request_id: Option<String>,
+    /// With this error id.
+    pub error_id: Option<String>,
     /// At most so many; 0 and more than 1000 are 1000.
     pub limit: usize,
 }
@@ -184,6 +192,15 @@ impl LogFilter {
         self.level.is_none_or(|least| level <= least)
             && self.server.as_deref().is_none_or(|wanted| server == Some(wanted))
             && self.target.as_deref().is_none_or(is_within)
+            && self.admits_ids(record)
+    }
+
+    fn admits_ids(&self, record: &Record) -> bool {
+        let wanted = [("trace_id", &self.trace_id), ("request_id", &self.request_id), ("error_id", &self.error_id)];
+        wanted.into_iter().filter_map(|(name, wanted)| Some((name, wanted.as_deref()?))).all(|(name, wanted)| {
+            let said = record.id(name);
+            said.is_some_and(|said| if name == "trace_id" { said.starts_with(wanted) } else { said == wanted })
+        })
     }
 }
 
@@ -192,6 +209,18 @@ impl Record {
         match self {
             Self::Own(record) => record.heap(),
             Self::Access(record) => record.heap(),
+        }
+    }
+
+    /// One of the ids that are looked for.
+    fn id(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Own(record) => record.id(name),
+            Self::Access(record) => match name {
+                "trace_id" => record.line.trace_id.map(|id| id.to_string().into()),
+                "request_id" => record.line.request_id.as_deref().map(|id| cut(id).into()),
+                _ => record.line.error_id.as_deref().map(Into::into),
+            },
         }
     }
 

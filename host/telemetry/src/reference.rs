@@ -82,7 +82,10 @@ fn buckets(out: &mut String) {
 }
 
 fn spans(out: &mut String) {
-    let introduction = "In a name, what stands in braces is filled in; for an HTTP method that is `_OTHER`, the word is `HTTP`.";
+    let introduction = "\
+In a name, what stands in braces is filled in; for an HTTP method that is `_OTHER`, the word is `HTTP`. A SERVER span is no error where the mistake is
+the client's: codes such as -32602, and what the gateway turns away; else its status says what the server said of the error, at most 256 bytes of it and
+redacted, or what the gateway did. Unlike the conventions for HTTP have it there is no `url.path`: paths of clients are recorded nowhere.";
     let rows = SpanShape::ALL.iter().map(|shape| {
         let span = shape.definition();
         vec![code(span.name), span.kind.as_str().to_owned(), span.meaning.trim().to_owned()]
@@ -110,7 +113,8 @@ One JSON object a line for each HTTP exchange. Without configuration a line has 
 fn own_log(out: &mut String) {
     let introduction = "\
 With `format = \"json\"` one JSON object a line for each event. An event's own fields stand beside these members, under their names; names that mean
-something secret (`password`, `token`, `secret`, `key`, `authorization`, `cookie`, and configured ones) have `***` for a value.";
+something secret have `***` for a value: those that end in a word such as `password`, `token`, `secret`, `key`, `credential`, `cookie` or
+`authorization`, and configured ones.";
     let rows = MEMBERS.iter().map(|(name, meaning)| vec![code(name), "string".to_owned(), (*meaning).to_owned()]);
     table(out, "Own log", introduction, &["member", "type", "meaning"], rows);
 }

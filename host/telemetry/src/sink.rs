@@ -292,34 +292,40 @@ impl Shared {
 }
 
 /// What is wrong with the output now: said when it begins and when it is over, not for each line.
-#[derive(Default)]
-struct Trouble {
-    /// Lines lost since writing began to fail.
-    failing: Option<u64>,
-    unprepared: bool,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Trouble {
+    #[default]
+    None,
+    /// It is written, but cannot be put aside.
+    Misplaced,
+    /// It is not written, and so many lines are lost since.
+    Failing(u64),
 }
 
 impl Trouble {
     fn note(&mut self, config: &SinkConfig, written: &Written) {
-        match &written.unprepared {
-            Some(error) if !self.unprepared => say(config, error, "the log can be neither rotated nor found again for now"),
-            None if self.unprepared => tracing::info!(log = config.output.name(), "the log is in its place again"),
+        let before = std::mem::replace(self, self.after(written));
+        match (before, *self, written.failed.as_ref().or(written.unprepared.as_ref())) {
+            (Self::Failing(lost), Self::None | Self::Misplaced, _) => {
+                tracing::info!(log = config.output.name(), lost, "the log is written again");
+            }
+            (Self::None | Self::Misplaced, Self::Failing(_), Some(error)) => {
+                say(config, error, "the log cannot be written; lines are lost and counted until it can");
+            }
+            (Self::None, Self::Misplaced, Some(error)) => say(config, error, "the log cannot be rotated for now"),
+            (Self::Misplaced, Self::None, _) => tracing::info!(log = config.output.name(), "the log is rotated again"),
             _ => {}
         }
-        self.unprepared = written.unprepared.is_some();
+    }
+
+    fn after(self, written: &Written) -> Self {
         let lost: u64 = written.lost.iter().sum();
-        self.failing = match (&written.failed, self.failing) {
-            (Some(error), None) => {
-                say(config, error, "the log cannot be written; lines are lost and counted until it can");
-                Some(lost)
-            }
-            (Some(_), Some(before)) => Some(before.saturating_add(lost)),
-            (None, Some(lost)) => {
-                tracing::info!(log = config.output.name(), lost, "the log is written again");
-                None
-            }
-            (None, None) => None,
-        };
+        match (&written.failed, &written.unprepared, self) {
+            (Some(_), _, Self::Failing(before)) => Self::Failing(before.saturating_add(lost)),
+            (Some(_), ..) => Self::Failing(lost),
+            (None, Some(_), _) => Self::Misplaced,
+            (None, None, _) => Self::None,
+        }
     }
 }
 

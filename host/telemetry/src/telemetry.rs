@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use prometheus::TextEncoder;
 
-use crate::access_log::{AccessField, AccessLogTarget};
+use crate::access_log::{AccessField, AccessLogTarget, AccessRecord};
 use crate::bounded_names::{BoundedNames, cut};
 use crate::buckets::HistogramBuckets;
 use crate::capture::{self, CaptureConfig};
@@ -37,7 +37,7 @@ use crate::sink::Rotation;
 use crate::snapshot::MetricSnapshot;
 use crate::store::Store;
 use crate::trace::{TraceRecord, Traces, TracesConfig};
-use crate::words::{ConfigReload, CounterByWord, InvalidTraceContext};
+use crate::words::{ConfigReload, CounterByWord};
 
 /// Plugin names that become labels; also of health checks and alert actions.
 const MOST_NAMES: usize = 1000;
@@ -264,11 +264,24 @@ impl Telemetry {
     }
 
     pub(crate) fn exchange_finished(&self, fact: ExchangeFinished<'_>) {
+        if let Some(HeldLine(record)) = self.hold_line(fact) {
+            self.logs.say(record);
+        }
+    }
+
+    /// Takes in the fact, but for its access line: that waits until its request id may be said. `None` where there is no line.
+    pub fn hold_line(&self, fact: ExchangeFinished<'_>) -> Option<HeldLine> {
         fact.server.exchange_finished(&fact);
         if let Some(client) = &fact.line.client_name {
             self.clients.count(self.families(), client);
         }
-        self.logs.exchange_finished(fact);
+        self.logs.line(fact).map(HeldLine)
+    }
+
+    /// Says a line that waited, with what the request id may be said as.
+    pub fn say_line(&self, HeldLine(mut record): HeldLine, request_id: Option<Box<str>>) {
+        record.line.request_id = request_id;
+        self.logs.say(record);
     }
 
     pub(crate) fn trace_finished(&self, record: TraceRecord) {
@@ -279,10 +292,6 @@ impl Telemetry {
     /// What is recorded of the messages of tool calls.
     pub fn capture(&self) -> &CaptureConfig {
         &self.capture
-    }
-
-    pub(crate) fn trace_context_invalid(&self, reason: InvalidTraceContext) {
-        self.traces.context_invalid(reason);
     }
 
     pub(crate) fn server_up(&self, fact: &ServerUp<'_>) {
@@ -353,6 +362,9 @@ impl Telemetry {
 fn seconds_since_epoch(moment: SystemTime) -> f64 {
     moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
+
+/// The access line of an exchange that is counted already; see [`Telemetry::hold_line`].
+pub struct HeldLine(AccessRecord);
 
 /// One client connection; dropping it ends the count.
 #[must_use = "the connection counts as open until this is dropped"]

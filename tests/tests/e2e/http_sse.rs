@@ -43,6 +43,29 @@ fn check(client: ClientKind, server: ServerKind, place: Place) {
     let exchanges = through.exchanges().unwrap().len();
     assert!(exchanges > 20, "only {exchanges} exchanges");
     wait_until("an access line for each exchange", || (gateway.access_log().len() >= exchanges).then_some(()));
+    check_told(&gateway, server);
+}
+
+/// What the gateway says of a run: how each call ended and how long it took, although no POST was answered by itself.
+fn check_told(gateway: &Gateway, server: ServerKind) {
+    let metrics = gateway.metrics();
+    let calls = |outcome: &str| metrics.metric("watchgate_mcp_tool_calls_total", &[("outcome", outcome)]);
+    assert_eq!((calls("aborted"), calls("tool_error")), (0.0, 2.0), "{}", metrics.text());
+    assert!(calls("ok") >= 6.0, "{}", metrics.text());
+    let asked = [("initiator", "server"), ("mcp_method_name", "sampling/createMessage"), ("outcome", "ok")];
+    assert!(metrics.metric("mcp_server_operation_duration_seconds_count", &asked) >= 1.0, "the server asked");
+    if matches!(server, ServerKind::TypeScriptSse) {
+        let long = [("tool", "trigger-long-running-operation")];
+        assert!(metrics.metric("watchgate_mcp_tool_call_duration_seconds_sum", &long) >= 0.2, "a call lasts until its answer");
+    }
+    for line in gateway.access_log() {
+        assert!(line["outcome"] == "ok" || line["status"] != 202, "{line}");
+        assert_ne!(line["outcome"], "aborted", "{line}");
+    }
+    wait_until("a trace of each tool that failed", || {
+        let failed = gateway.admin_get("/api/traces?outcome=tool_error").json().unwrap();
+        (failed["traces"].as_array().map(Vec::len) == Some(2)).then_some(())
+    });
 }
 
 macro_rules! sees_the_same {

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use watchgate_tests::{Received, leaked};
+use watchgate_tests::{Received, leaked, wait_until};
 
 use crate::guarded::{Guarded, KEY, MASK, Seen};
 
@@ -45,8 +45,10 @@ fn in_the_id_that_a_client_gives_its_request() {
         guarded.send(&[("X-Request-ID", &id)], call("{}").as_bytes());
         found += 1.0;
     }
-    let metrics = guarded.gateway.metrics();
-    assert!(metrics.metric("redact_secrets_found_total", &[("plugin", "redact-secrets")]) >= found);
+    wait_until("the policy has seen each of them", || {
+        let metrics = guarded.gateway.metrics();
+        (metrics.metric("redact_secrets_found_total", &[("plugin", "redact-secrets")]) >= found).then_some(())
+    });
     guarded.assert_no_trace(&[KEY, card]);
 }
 
@@ -177,7 +179,7 @@ fn with_the_access_log_on_stdout() {
     let mut gateway = watchgate_tests::Gateway::start(&args, watchgate_tests::GatewayOptions::default());
     let message = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{KEY}","arguments":{{"k":"{KEY}"}}}}}}"#);
     gateway.call("POST", "/mcp", &[], message.as_bytes());
-    watchgate_tests::wait_until("an access line", || gateway.stdout().contains("\"access\"").then_some(()));
+    wait_until("an access line", || gateway.stdout().contains("\"access\"").then_some(()));
     assert_eq!(leaked(gateway.stdout().as_bytes(), KEY), None, "{}", gateway.stdout());
     let log = gateway.whole_log();
     assert_eq!(leaked(log.as_bytes(), KEY), None, "{log}");

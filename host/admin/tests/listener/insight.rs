@@ -101,9 +101,32 @@ async fn one_trace_is_told_with_its_spans() {
         assert_eq!((heard.status, &heard.json()["error"]["code"]), (status, &code.into()), "{id}");
     };
     check("00000000000000000000000000000001", 404, "no_such_trace").await;
-    check("00000000000000000000000000000000", 400, "trace_id").await;
-    check("", 400, "trace_id").await;
-    check("../../etc/passwd", 400, "trace_id").await;
+    check("00000000000000000000000000000000", 404, "no_such_trace").await;
+    check("", 404, "no_such_trace").await;
+    check("../../etc/passwd", 404, "no_such_trace").await;
+    check("%ff", 400, "trace_id").await;
+}
+
+#[tokio::test]
+async fn a_trace_is_found_by_what_a_client_or_a_line_says_of_it() {
+    let scene = Scene::begin(None, &["weather"]).await;
+    let other = TraceId::parse(format!("{}1", &TRACE[..31]).as_bytes()).unwrap();
+    scene.telemetry.emit(TraceFinished(failed_call()));
+    scene.telemetry.emit(TraceFinished(TraceRecord { trace_id: other, error_id: Some("e-7".into()), ..failed_call() }));
+    let found = async |id: &str| scene.ask(&format!("GET /api/traces/{id}"), &[]).await.json()["trace_id"].clone();
+    assert_eq!(found(&TRACE.to_uppercase()).await, TRACE);
+    assert_eq!(found("e-7").await, other.to_string());
+    // The last of those with a request id that was used again.
+    assert_eq!(found("r%2F1").await, other.to_string());
+    let ambiguous = scene.ask(&format!("GET /api/traces/{}", &TRACE[..8]), &[]).await;
+    assert_eq!((ambiguous.status, &ambiguous.json()["error"]["code"]), (409, &"ambiguous".into()));
+    scene.telemetry.emit(TraceFinished(TraceRecord { trace_id: TraceId::parse(&[b'a'; 32]).unwrap(), ..failed_call() }));
+    assert_eq!(found("aaaaaa").await, "a".repeat(32));
+    let too_short = scene.ask("GET /api/traces/aaaaa", &[]).await;
+    assert_eq!(too_short.status, 404);
+    let listed = scene.ask("GET /api/traces?error_id=e-7", &[]).await.json();
+    assert_eq!(listed["traces"].as_array().map(Vec::len), Some(1));
+    assert_eq!(scene.ask("GET /api/traces?trace_id=AAAA", &[]).await.json()["traces"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]

@@ -345,7 +345,7 @@ key = "k.pem"
 "#;
     let (settings, complaints) = parse(text, folder.path(), &environment);
     assert_eq!(complaints, []);
-    let config = settings.traces.finished();
+    let config = settings.traces.finished(None);
     assert_eq!((config.exporter, config.push.endpoint.as_str()), (Exporter::OtlpGrpc, "https://collector:4317"));
     let headers: Vec<_> = config.push.headers.iter().map(|(name, value)| (name.as_str(), value.0.as_str())).collect();
     assert_eq!(headers, [("x-key", "s3cret"), ("x-team", "core")]);

@@ -1,5 +1,7 @@
 //! `[traces]`: which exchanges are traced, what is kept, where it goes, and what servers are told of it.
 
+use std::time::Duration;
+
 use toml::de::DeValue;
 use watchgate_catalog::manifest::values;
 use watchgate_mcp::trace_meta::MetaTrace;
@@ -14,8 +16,10 @@ use super::push;
 pub struct TraceSettings {
     /// Where traces go, where that is said; the one in `config` does not count.
     pub exporter: Option<Exporter>,
-    /// Everything else; without an endpoint it is the exporter's usual one.
+    /// Everything else; without an endpoint it is the exporter's usual one, and what is slow stands in `slow`.
     pub config: TracesConfig,
+    /// From when on an exchange is slow, where that is said; else what `[logs]` says of calls.
+    pub slow: Option<Duration>,
     /// Whether servers are told of the gateway's own span; `None` is `auto`.
     pub propagate: Option<bool>,
     /// What becomes of the context in messages.
@@ -25,14 +29,20 @@ pub struct TraceSettings {
 }
 
 impl TraceSettings {
-    /// What telemetry is told.
-    pub fn finished(&self) -> TracesConfig {
+    /// What telemetry is told. `slow_call`: from when on a call is said as slow; never without it.
+    pub fn finished(&self, slow_call: Option<Duration>) -> TracesConfig {
         let exporter = self.exporter.unwrap_or_default();
-        let mut config = TracesConfig { exporter, ..self.config.clone() };
+        let slow = self.slow.or(slow_call).unwrap_or(Duration::MAX);
+        let mut config = TracesConfig { exporter, slow, ..self.config.clone() };
         if config.push.endpoint.is_empty() {
-            config.push.endpoint = usual_endpoint(exporter).to_owned();
+            config.push.endpoint = self.usual_endpoint().to_owned();
         }
         config
+    }
+
+    /// Where its exporter sends traces without an endpoint; empty where it sends none.
+    pub fn usual_endpoint(&self) -> &'static str {
+        usual_endpoint(self.exporter.unwrap_or_default())
     }
 
     /// What the proxy is told.
@@ -79,6 +89,7 @@ pub fn read(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> TraceSettings {
     traces.exporter = exporter.and_then(|word| EXPORTERS.iter().find(|(known, _)| *known == word)).map(|(_, exporter)| *exporter);
     push::read(reader, &part, "traces", &mut traces.config.push);
     read_config(reader, &part, &mut traces.config);
+    traces.slow = reader.duration(&part, "slow");
     traces.propagate = reader.read(&part, "propagate", flag_or_auto).flatten();
     traces.meta = reader.one_of(&part, "meta").and_then(|word| meta(&word));
     traces.request_ids = reader.read(&part, "request_ids", flag_or_auto).flatten();
@@ -93,9 +104,10 @@ fn read_config(reader: &mut FileReader<'_>, part: &Part<'_, '_>, config: &mut Tr
     }
     config.interval = reader.duration(part, "interval").unwrap_or(config.interval);
     config.ratio = reader.number(part, "ratio").unwrap_or(config.ratio);
-    config.slow = reader.duration(part, "slow").unwrap_or(config.slow);
-    let TracesConfig { parent_based, export_errors, export_slow, service_name, service_version, .. } = config;
-    for (key, place) in [("parent_based", parent_based), ("export_errors", export_errors), ("export_slow", export_slow)] {
+    let TracesConfig { parent_based, export_errors, export_slow, debug_header, service_name, service_version, .. } = config;
+    let flags =
+        [("parent_based", parent_based), ("export_errors", export_errors), ("export_slow", export_slow), ("debug_header", debug_header)];
+    for (key, place) in flags {
         *place = reader.flag(part, key).unwrap_or(*place);
     }
     for (key, place) in [("service_name", service_name), ("service_version", service_version)] {

@@ -33,6 +33,15 @@ pub struct LogsArguments {
     /// Only lines of this module, such as watchgate_proxy; `access` for access lines.
     #[arg(long, value_name = "MODULE")]
     pub target: Option<String>,
+    /// Only lines about this trace; the first digits of its id will do.
+    #[arg(long, value_name = "ID")]
+    pub trace: Option<String>,
+    /// Only lines about exchanges with this `X-Request-ID`.
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
+    /// Only lines with this error id, which the client got in the gateway's error.
+    #[arg(long, value_name = "ID")]
+    pub error_id: Option<String>,
     /// Begins with at most so many of the last lines [default: 100].
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
@@ -87,6 +96,9 @@ fn path(arguments: &LogsArguments, after: Option<&str>) -> String {
         ("level", arguments.level.clone()),
         ("server", arguments.server.clone()),
         ("target", arguments.target.clone()),
+        ("trace_id", arguments.trace.clone()),
+        ("request_id", arguments.request_id.clone()),
+        ("error_id", arguments.error_id.clone()),
         // Once following, the more lines a page has the better.
         ("limit", if after.is_some() { Some("1000".to_owned()) } else { arguments.limit.map(|limit| limit.to_string()) }),
     ];
@@ -123,12 +135,46 @@ fn pretty(line: &Map<String, Value>) -> String {
     let told = ["time", "level", "type", "target", "message", "http_method", "mcp_method", "name", "outcome"];
     let is_access = !line.contains_key("message");
     let is_told = |name: &str| told[..5].contains(&name) || is_access && told.contains(&name);
-    for (name, value) in line.iter().filter(|(name, value)| !is_told(name) && !value.is_null()) {
+    let mut members: Vec<_> = line.iter().filter(|(name, value)| !is_told(name) && !(is_access && says_nothing(name, value))).collect();
+    members.sort_by_key(|(name, _)| place(name));
+    for (name, value) in members {
         let value = value.as_str().map_or_else(|| value.to_string(), printable);
         let value = if value.is_empty() || value.contains([' ', '"', '=']) { format!("{value:?}") } else { value };
         shown.push_str(&format!(" {}={value}", printable(name)));
     }
     shown
+}
+
+/// What people look for first, and what they only copy, last. All else stands between, by name.
+fn place(member: &str) -> usize {
+    const FIRST: [&str; 14] = [
+        "status",
+        "duration_ms",
+        "upstream_ms",
+        "connect_ms",
+        "plugins_ms",
+        "slow",
+        "server",
+        "endpoint",
+        "attempts",
+        "fault",
+        "reason",
+        "rpc_error_code",
+        "error_id",
+        "error",
+    ];
+    const LAST: [&str; 6] = ["client", "session", "sampled", "request_id", "trace_id", "span_id"];
+    let among = |members: &[&str]| members.iter().position(|known| *known == member);
+    match (among(&FIRST), among(&LAST)) {
+        (Some(first), _) => first,
+        (None, Some(last)) => FIRST.len() + 1 + last,
+        (None, None) => FIRST.len(),
+    }
+}
+
+/// What nearly every access line has.
+fn says_nothing(member: &str, value: &Value) -> bool {
+    value.is_null() || value.as_f64() == Some(0.0) || (member == "operations" && *value == 1) || (member == "sampled" && *value == false)
 }
 
 #[cfg(test)]
@@ -140,11 +186,11 @@ mod tests {
         let check = |line: &str, expected: &str| assert_eq!(pretty(&serde_json::from_str(line).unwrap()), expected);
         check(
             r#"{"time":"2026-11-20T12:00:00.000Z","type":"log","level":"WARN","target":"watchgate_proxy::tls","message":"it\u001b rains","server":"a","why":"so so","n":3}"#,
-            "2026-11-20T12:00:00.000Z  WARN watchgate_proxy::tls: it\\u{1b} rains n=3 server=a why=\"so so\"",
+            "2026-11-20T12:00:00.000Z  WARN watchgate_proxy::tls: it\\u{1b} rains server=a n=3 why=\"so so\"",
         );
         check(
-            r#"{"time":"2026-11-20T12:00:00.000Z","type":"access","level":"INFO","server":"a","http_method":"POST","status":200,"outcome":"ok","mcp_method":"tools/call","name":"t","duration_ms":1.5}"#,
-            "2026-11-20T12:00:00.000Z  INFO access: POST tools/call t ok duration_ms=1.5 server=a status=200",
+            r#"{"time":"2026-11-20T12:00:00.000Z","type":"access","level":"INFO","server":"a","http_method":"POST","status":200,"outcome":"ok","mcp_method":"tools/call","name":"t","duration_ms":1.5,"upstream_ms":1.0,"plugins_ms":0.0,"operations":1,"trace_id":"4b","client":"c","name_kind":"tool","request_bytes":7,"response_bytes":0,"sampled":false}"#,
+            "2026-11-20T12:00:00.000Z  INFO access: POST tools/call t ok status=200 duration_ms=1.5 upstream_ms=1.0 server=a name_kind=tool request_bytes=7 client=c trace_id=4b",
         );
         check("{}", "       access: ");
     }
@@ -154,6 +200,13 @@ mod tests {
         let arguments =
             LogsArguments { level: Some("error".to_owned()), server: Some("a".to_owned()), limit: Some(5), ..LogsArguments::default() };
         assert_eq!(path(&arguments, None), "/api/logs?level=error&server=a&limit=5");
+        let by_id = LogsArguments {
+            trace: Some("4b".to_owned()),
+            request_id: Some("r".to_owned()),
+            error_id: Some("e".to_owned()),
+            ..LogsArguments::default()
+        };
+        assert_eq!(path(&by_id, None), "/api/logs?trace_id=4b&request_id=r&error_id=e");
         assert_eq!(path(&arguments, Some("7")), "/api/logs?after=7&wait=30s&level=error&server=a&limit=1000");
     }
 }

@@ -13,8 +13,8 @@ const DEFAULT_WIDTH: usize = 110;
 /// What `watchgate trace` was told.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TraceArguments {
-    /// Draws this trace; without an id the recent ones are listed.
-    #[arg(value_name = "ID", conflicts_with_all = ["errors", "slow", "server", "tool", "outcome", "since", "request_id", "limit"])]
+    /// Draws this trace: its id or the first digits of it, an `X-Request-ID`, or the error id that a client got. Without it the recent ones are listed.
+    #[arg(value_name = "ID", conflicts_with_all = ["errors", "slow", "server", "tool", "outcome", "since", "request_id", "error_id", "limit"])]
     pub id: Option<String>,
     /// Which gateway.
     #[command(flatten)]
@@ -40,6 +40,9 @@ pub struct TraceArguments {
     /// Only with this `X-Request-ID`.
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
+    /// Only with this error id, which the client got in the gateway's error.
+    #[arg(long, value_name = "ID")]
+    pub error_id: Option<String>,
     /// At most so many, the latest [default: 20].
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
@@ -59,7 +62,8 @@ pub async fn run(arguments: &TraceArguments) -> Result<(), Failure> {
             let found = client.json(&format!("/api/traces/{}", encoded(id)), Duration::ZERO).await?;
             let missing = || {
                 Failure::NotMet(format!(
-                    "no trace {id} is kept by the gateway at {}; `watchgate trace` lists those that are",
+                    "no trace {id} is kept by the gateway at {}; `watchgate trace` lists those that are: what failed or was slow, and of \
+                     the others the share that `traces.ratio` says",
                     client.address()
                 ))
             };
@@ -72,7 +76,7 @@ pub async fn run(arguments: &TraceArguments) -> Result<(), Failure> {
             if traces["traces"].as_array().is_none_or(Vec::is_empty) {
                 return Err(Failure::NotMet(format!("no recent trace of the gateway at {} fits", client.address())));
             }
-            let shown = trace_list::table(&traces);
+            let shown = trace_list::table(&traces, width());
             (traces, shown)
         }
     };
@@ -93,6 +97,7 @@ fn list_path(arguments: &TraceArguments) -> String {
         ("outcome", arguments.outcome.clone()),
         ("since", arguments.since.clone()),
         ("request_id", arguments.request_id.clone()),
+        ("error_id", arguments.error_id.clone()),
         ("limit", Some(arguments.limit.unwrap_or(20).to_string())),
     ];
     with_query("/api/traces", &parameters)

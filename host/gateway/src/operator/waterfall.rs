@@ -8,9 +8,11 @@ use serde_json::Value;
 use super::printable::{duration, fitted, printable};
 use super::trace_list::{milliseconds, moment, nanoseconds};
 
-/// Names longer than this are cut, so that the bars have room.
+/// Names longer than this, or than a third of the terminal, are cut, so that the bars have room.
 const LONGEST_NAME: usize = 48;
 const SHORTEST_BAR: usize = 10;
+/// In narrower terminals a span's kind is its first letter.
+const NARROW: usize = 70;
 /// `INTERNAL`, the longest kind.
 const KIND: usize = 8;
 /// `1000.0ms`.
@@ -28,15 +30,16 @@ pub fn draw(trace: &Value, width: usize, attributes: bool) -> String {
     let lines = tree(&spans);
     let begin = spans.iter().map(|span| nanoseconds(&span["start_time_unix_nano"])).min().unwrap_or_default();
     let end = spans.iter().map(|span| nanoseconds(&span["end_time_unix_nano"])).max().unwrap_or_default();
-    let scale = Scale { begin, length: end.saturating_sub(begin), width: 0 };
+    let kind = if width < NARROW { 1 } else { KIND };
+    let scale = Scale { begin, length: end.saturating_sub(begin), width: 0, kind };
 
     let mut drawn = format!("trace {}\n", text(&trace["trace_id"]));
     for exchange in &exchanges {
         drawn.push_str(&heading(exchange));
     }
     drawn.push('\n');
-    let name = lines.iter().map(|line| line.name().chars().count()).max().unwrap_or(0).min(LONGEST_NAME);
-    let scale = Scale { width: width.saturating_sub(KIND + name + DURATION + 8).max(SHORTEST_BAR), ..scale };
+    let name = lines.iter().map(|line| line.name().chars().count()).max().unwrap_or(0).min(LONGEST_NAME).min(width / 3);
+    let scale = Scale { width: width.saturating_sub(kind + name + DURATION + 8).max(SHORTEST_BAR), ..scale };
     for line in &lines {
         line.draw(&mut drawn, name, &scale, attributes);
     }
@@ -80,6 +83,8 @@ struct Scale {
     begin: Duration,
     length: Duration,
     width: usize,
+    /// Columns of the spans' kinds.
+    kind: usize,
 }
 
 impl Scale {
@@ -104,10 +109,10 @@ impl Line<'_> {
 
     fn draw(&self, drawn: &mut String, name: usize, scale: &Scale, attributes: bool) {
         let Self { span, .. } = self;
-        let kind = fitted(&text(&span["kind"]), KIND);
+        let kind: String = fitted(&text(&span["kind"]), KIND).chars().take(scale.kind).collect();
         let took = duration(milliseconds(&span["duration_ms"]));
         drawn.push_str(&format!("{kind}  {}  |{}|  {took:>DURATION$}\n", fitted(&self.name(), name), scale.bar(span)));
-        let indent = " ".repeat(KIND + 2 + 2 * (self.depth + 1));
+        let indent = " ".repeat(scale.kind + 2 + 2 * (self.depth + 1));
         if span["status"]["code"] == "ERROR" {
             let why = span["attributes"]["error.type"].as_str().unwrap_or("error");
             let message = text(&span["status"]["message"]);
@@ -116,7 +121,9 @@ impl Line<'_> {
         }
         for event in span["events"].as_array().into_iter().flatten() {
             let after = nanoseconds(&event["time_unix_nano"]).saturating_sub(scale.begin);
-            drawn.push_str(&format!("{indent}* {} at {}\n", text(&event["name"]), duration(after)));
+            let why = event["attributes"]["watchgate.retry.reason"].as_str();
+            let why = why.map(|why| format!(": {}", printable(why))).unwrap_or_default();
+            drawn.push_str(&format!("{indent}* {} at {}{why}\n", text(&event["name"]), duration(after)));
         }
         for (name, value) in span["attributes"].as_object().into_iter().flatten().filter(|_| attributes) {
             let value = value.as_str().map_or_else(|| value.to_string(), printable);
@@ -149,7 +156,7 @@ mod tests {
         server["status"] = json!({ "code": "ERROR", "message": "no\u{7} rain" });
         server["attributes"] = json!({ "error.type": "tool_error", "watchgate.operations": 2 });
         let mut call = span("d", Some("a"), "CLIENT", "tools/call forecast", 100, 400);
-        call["events"] = json!([{ "name": "retry", "time_unix_nano": "1700000000100000000", "attributes": {} }]);
+        call["events"] = json!([{ "name": "retry", "time_unix_nano": "1700000000100000000", "attributes": { "watchgate.retry.reason": "connect_timeout" } }]);
         json!({
             "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
             "exchanges": [{
@@ -176,9 +183,17 @@ SERVER    tools/call forecast    |███████████████�
 CLIENT      tools/call forecast  | ████████                               |    80.0ms
 INTERNAL      connect            | █                                      |     8.0ms
 CLIENT      tools/call forecast  |          ██████████████████████████████|   300.0ms
-              * retry at 100.0ms
+              * retry at 100.0ms: connect_timeout
 ";
         assert_eq!(draw(&failed_call(), 85, false), expected);
+    }
+
+    #[test]
+    fn bars_fit_narrow_terminals() {
+        let drawn = draw(&failed_call(), 45, false);
+        let bars: Vec<&str> = drawn.lines().filter(|line| line.contains('|')).collect();
+        assert!(bars.iter().all(|line| line.chars().count() <= 45), "{drawn}");
+        assert_eq!(bars[0], "S  tools/call fore…  |██████████████|   400.0ms");
     }
 
     #[test]

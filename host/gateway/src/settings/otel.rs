@@ -79,7 +79,10 @@ impl<'a> OtelVariables<'a> {
         let names = ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"];
         self.batches(TRACES.table, names, interval, queue, batch);
         // What follows from other keys is shown too.
-        let endpoint = traces.finished().push.endpoint;
+        let endpoint = match traces.config.push.endpoint.as_str() {
+            "" => traces.usual_endpoint().to_owned(),
+            said => said.to_owned(),
+        };
         self.show(TRACES.table, "exporter", exporter_word(traces.exporter.unwrap_or_default()));
         if !endpoint.is_empty() {
             self.show(TRACES.table, "endpoint", endpoint);

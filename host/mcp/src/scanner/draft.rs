@@ -14,6 +14,7 @@ const MAX_NAME_BYTES: usize = 256;
 const MAX_VERSION_BYTES: usize = 64;
 const MAX_PEER_BYTES: usize = 128;
 const MAX_TRACEPARENT_BYTES: usize = 128;
+const MAX_ERROR_MESSAGE_BYTES: usize = 260;
 
 /// Text that may be a surplus candidate is boxed only once, when captured.
 type Text = Option<Box<str>>;
@@ -76,6 +77,7 @@ struct Meta {
     peer: Peer,
     progress_token: Option<RequestId>,
     traceparent: Text,
+    has_trace_context: bool,
 }
 
 #[derive(Default)]
@@ -105,6 +107,7 @@ enum ItemType {
 struct ErrorPart {
     is_object: bool,
     code: Option<i64>,
+    message: Text,
 }
 
 /// A bit for each key that says what a message is. Those below `params` stay set when `params` comes again, which is ambiguous by itself.
@@ -150,6 +153,7 @@ impl Draft {
             }
             Role::Meta(Side::Params) => self.params.meta = Meta::default(),
             Role::ErrorCode => self.error_part().code = None,
+            Role::Traceparent | Role::Tracestate | Role::Baggage => self.params.meta.has_trace_context = true,
             _ => self.begin_in_result(role),
         }
         if let Some((text, _)) = self.text(role) {
@@ -278,6 +282,7 @@ impl Draft {
             Role::MetaPeerName(Side::Params) => (&mut self.params.meta.peer.name, MAX_PEER_BYTES),
             Role::MetaPeerName(Side::Result) => (&mut self.result_part().meta_peer_name, MAX_PEER_BYTES),
             Role::Traceparent => (&mut self.params.meta.traceparent, MAX_TRACEPARENT_BYTES),
+            Role::ErrorMessage => (&mut self.error_part().message, MAX_ERROR_MESSAGE_BYTES),
             _ => return None,
         })
     }
@@ -299,6 +304,7 @@ impl Draft {
         };
         let params = self.params;
         let result = self.result.unwrap_or_default();
+        let error = self.error.unwrap_or_default();
         let method_name = method.as_ref().map_or("", MethodText::as_str);
         let progress_token = if method_name == method::NOTIFICATIONS_PROGRESS { params.progress_token } else { params.meta.progress_token };
         let name = match method::name_field(method_name) {
@@ -317,13 +323,15 @@ impl Draft {
             peer_name: params.peer.name.or(params.meta.peer.name).or(result.peer.name).or(result.meta_peer_name),
             progress_token: progress_token.map(RequestId::into_json),
             traceparent: params.meta.traceparent,
+            has_trace_context: params.meta.has_trace_context,
             cancelled_id: if method_name == method::NOTIFICATIONS_CANCELLED { params.cancelled_id } else { None },
             method,
             id: match self.id {
                 Id::Captured(id) => Some(id),
                 Id::Absent | Id::Null | Id::TooLong | Id::Wrong => None,
             },
-            error_code: self.error.and_then(|error| error.code),
+            error_code: error.code,
+            error_message: error.message,
             is_error: result.is_error,
             result_type: result.result_type,
             argument_bytes: params.argument_bytes,

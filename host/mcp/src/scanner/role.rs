@@ -36,6 +36,8 @@ pub(super) enum Role {
     MetaPeerName(Side),
     MetaProgressToken,
     Traceparent,
+    Tracestate,
+    Baggage,
     // Of result.
     IsError,
     ResultType,
@@ -47,6 +49,7 @@ pub(super) enum Role {
     ListedName(ListKind),
     // Of error.
     ErrorCode,
+    ErrorMessage,
 }
 
 /// Whether a value stands under `params` or under `result`.
@@ -67,6 +70,7 @@ impl Role {
             Self::Params => params_member(key),
             Self::Result => result_member(key),
             Self::Error if key == b"code" => Self::ErrorCode,
+            Self::Error if key == b"message" => Self::ErrorMessage,
             Self::Reference if key == b"name" => Self::ReferenceName,
             Self::Reference if key == b"uri" => Self::ReferenceUri,
             Self::Meta(side) => meta_member(side, key),
@@ -164,6 +168,8 @@ fn meta_member(side: Side, key: &[u8]) -> Role {
     match (side, key) {
         (Side::Params, b"progressToken") => Role::MetaProgressToken,
         (Side::Params, b"traceparent") => Role::Traceparent,
+        (Side::Params, b"tracestate") => Role::Tracestate,
+        (Side::Params, b"baggage") => Role::Baggage,
         (Side::Params, b"io.modelcontextprotocol/protocolVersion") => Role::MetaProtocolVersion,
         (Side::Params, b"io.modelcontextprotocol/clientInfo") => Role::MetaPeerInfo(side),
         (Side::Result, b"io.modelcontextprotocol/serverInfo") => Role::MetaPeerInfo(side),

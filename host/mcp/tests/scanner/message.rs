@@ -72,7 +72,8 @@ fn shuffled(members: Vec<BoxedStrategy<Member>>) -> BoxedStrategy<Json> {
 fn params() -> BoxedStrategy<Json> {
     let meta = object(vec![
         ("progressToken", or_any(integer())),
-        ("traceparent", string()),
+        ("traceparent", or_any(string())),
+        ("baggage", or_any(string())),
         ("io.modelcontextprotocol/protocolVersion", string()),
         ("io.modelcontextprotocol/clientInfo", or_any(info())),
         ("io.modelcontextprotocol/serverInfo", info()),

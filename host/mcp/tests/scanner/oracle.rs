@@ -37,8 +37,10 @@ pub fn envelope(text: &str) -> Envelope {
         ]),
         progress_token: id(progress_token).map(|token| token.as_json().into()),
         traceparent: first_text(&[&client_meta["traceparent"]]),
+        has_trace_context: ["traceparent", "tracestate", "baggage"].iter().any(|key| client_meta.get(key).is_some()),
         cancelled_id: if method_name == Some("notifications/cancelled") { id(&params["requestId"]) } else { None },
         error_code: id(&message["error"]["code"]).and_then(|code| code.as_json().parse().ok()),
+        error_message: first_text(&[&message["error"]["message"]]),
         is_error: result["isError"] == true,
         result_type: match &result["resultType"] {
             Value::String(text) if text == "input_required" => ResultType::InputRequired,

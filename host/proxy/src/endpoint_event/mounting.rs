@@ -83,6 +83,12 @@ impl Mounting {
         }
     }
 
+    /// As [`Self::to_server`], of a path as clients see it: a proxy in front of the gateway takes off what `public_url` has before the mount.
+    pub(crate) fn seen_to_server(&self, path: &str) -> Option<String> {
+        let seen = || self.below.as_ref().and_then(|below| below.reach(path.strip_prefix(&*below.seen)?));
+        self.to_server(path).or_else(seen)
+    }
+
     /// The path that a client uses for a path of the server; `None` when none leads there.
     pub(crate) fn to_client(&self, path: &str) -> Option<String> {
         let Some(below) = &self.below else { return Some(path.to_owned()) };

@@ -3,15 +3,27 @@
 use std::time::Duration;
 
 use watchgate_mcp::Outcome;
-use watchgate_telemetry::{AccessLine, ErrorType, ExchangeFinished, SpanId, TraceId, TraceInterest};
+use watchgate_telemetry::{AccessLine, ErrorType, ExchangeFinished, SpanId, TraceId, is_call};
 
 use super::{Exchange, Places};
+use crate::clearing::uncleared_id;
 use crate::operation::Ending;
-use crate::trace_record::Ended;
+use crate::trace_record::{Ended, Verdict};
+
+/// What the access line says of the trace.
+#[derive(Default)]
+struct EndedTrace {
+    trace_id: Option<TraceId>,
+    span_id: Option<SpanId>,
+    sampled: Option<bool>,
+    /// The time that connecting took.
+    connect: Duration,
+}
 
 impl Exchange {
     pub(super) fn end_all(&mut self, outcome: Outcome, failure: Option<ErrorType>) {
         let upstream = self.timing.upstream();
+        self.take_back();
         for operation in std::mem::take(&mut self.operations) {
             self.capture(&operation, None);
             let ending = Ending::without_answer(outcome, failure, upstream);
@@ -24,6 +36,7 @@ impl Exchange {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
+        self.end_messages(how);
         let how = if how == Outcome::Cancelled && self.ends_by_closing() { Outcome::Ok } else { how };
         self.places = Places::default();
         self.settle_operations(how);
@@ -33,9 +46,12 @@ impl Exchange {
             (how, _) => how,
         };
         let (duration, upstream) = (self.timing.started().elapsed(), self.timing.upstream());
-        let (trace_id, span_id, connect) = self.end_trace(outcome);
+        let ended = self.end_trace(outcome, duration);
         let line = std::mem::take(&mut self.line);
-        self.shared.telemetry.emit(ExchangeFinished {
+        let must_clear_id = self.must_clear_id();
+        let request_id = self.id.take_text();
+        let about = request_id.as_deref().filter(|_| must_clear_id).map(|id| uncleared_id(&self.server, id));
+        let fact = ExchangeFinished {
             server: &self.server.metrics,
             http_method: self.method,
             status: self.status,
@@ -53,63 +69,90 @@ impl Exchange {
                 client_name: self.client_name.take(),
                 endpoint: self.endpoint.take(),
                 attempts: self.attempts,
-                trace_id,
-                span_id,
-                connect,
+                trace_id: ended.trace_id,
+                span_id: ended.span_id,
+                sampled: ended.sampled,
+                connect: ended.connect,
                 read: self.timing.read(),
                 write: self.timing.write(duration),
-                request_id: self.request_id.take(),
+                request_id: request_id.filter(|_| !must_clear_id),
                 ..line.into_access_line(outcome)
             },
-        });
+        };
+        let telemetry = &self.shared.telemetry;
+        match about {
+            None => telemetry.emit(fact),
+            Some(about) => {
+                if let Some(line) = telemetry.hold_line(fact) {
+                    self.shared.clearing.offer_line(telemetry, line, about);
+                }
+            }
+        }
     }
 
-    /// Hands the trace over where somebody has a use for it. Gives its ids for the access line, and the time that connecting took.
-    fn end_trace(&mut self, outcome: Outcome) -> (Option<TraceId>, Option<SpanId>, Duration) {
-        let Some(mut trace) = self.trace.take() else { return (None, None, Duration::ZERO) };
-        let ids = (Some(trace.trace_id), Some(trace.span_id));
-        let connect = trace.attempts.iter().filter_map(|attempt| attempt.connect).map(|(_, took)| took).sum();
+    /// Hands the trace over where somebody has a use for it.
+    fn end_trace(&mut self, outcome: Outcome, duration: Duration) -> EndedTrace {
+        let Some(mut trace) = self.trace.take() else { return EndedTrace::default() };
+        let mut told = EndedTrace {
+            trace_id: Some(trace.trace_id),
+            span_id: Some(trace.span_id),
+            sampled: None,
+            connect: trace.attempts.iter().filter_map(|attempt| attempt.connect).map(|(_, took)| took).sum(),
+        };
+        if let Some(late) = self.late.take() {
+            late.exchange_ended(&self.shared, self.ended(outcome, duration), *trace);
+            return told;
+        }
         let policy = self.shared.telemetry.tracing();
-        // A stream is as long as its client wants it.
-        let is_slow = !self.is_stream && policy.is_slow(self.timing.started().elapsed());
-        let ended = Ended {
-            server: &self.server,
+        let is_slow = policy.is_slow(duration) && is_call(self.method, self.line.method());
+        let verdict = Verdict {
+            outcome,
+            status: self.status,
+            rpc_error_code: self.line.rpc_error_code,
+            fault: trace.fault,
+            is_operation: self.line.operations() == 1,
+        };
+        trace.settle_capture(&self.shared.telemetry, outcome);
+        let interest = trace.interest(&verdict, is_slow);
+        told.sampled = Some(policy.keeps(interest));
+        if policy.keeps(interest) || trace.captured.is_some() {
+            let record = self.ended(outcome, duration).record(*trace, is_slow, &self.shared.telemetry.capture().masked);
+            self.shared.clearing.offer(&self.shared.telemetry, record);
+        }
+        told
+    }
+
+    /// What there is to say of it where there is a use for that.
+    fn ended(&self, outcome: Outcome, duration: Duration) -> Ended {
+        Ended {
+            server: self.server.clone(),
             http_method: self.method,
             status: self.status,
             outcome,
             started: self.timing.started(),
             started_at: self.timing.started_at(),
+            duration,
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
-            mcp_method: self.line.method(),
-            name: self.line.name(),
-            name_kind: self.line.name_kind(),
-            operations: self.line.operations(),
-            rpc_error_code: self.line.rpc_error_code,
-            error_id: self.line.error_id.as_deref(),
-            fault: self.line.fault,
+            line: self.line.clone(),
             protocol_version: self.protocol_version,
             session: self.session_text,
             client: self.client,
-            client_name: self.client_name.as_deref(),
-            request_id: self.request_id.as_deref(),
-        };
-        let interest =
-            TraceInterest { head_sampled: trace.head_sampled, forced: trace.is_forced, error: ended.is_error(&trace), slow: is_slow };
-        trace.captured = trace.captured.filter(|_| self.shared.telemetry.capture().wants(outcome == Outcome::Ok));
-        if policy.keeps(interest) || trace.captured.is_some() {
-            let record = ended.record(*trace, is_slow);
-            self.shared.clearing.offer(&self.shared.telemetry, record);
+            client_name: self.client_name.clone(),
+            request_id: self.id.text().map(Into::into),
+            is_clients_id: self.id.is_clients(),
         }
-        (ids.0, ids.1, connect)
     }
 
     /// Ends what is still open when the response is over.
     fn settle_operations(&mut self, how: Outcome) {
         let upstream = self.timing.upstream();
+        let ok_stream = how == Outcome::Ok && (200..300).contains(&self.status);
+        if !ok_stream {
+            self.take_back();
+        }
         for operation in std::mem::take(&mut self.operations) {
             let is_request = operation.is_request;
-            let ok_stream = how == Outcome::Ok && (200..300).contains(&self.status);
             // In legacy eras a server may close the stream and answer on a later one.
             if is_request
                 && ok_stream
@@ -117,7 +160,7 @@ impl Exchange {
                 && !self.is_unread
                 && let Some(session) = self.session
             {
-                self.shared.remember(session, operation);
+                self.remember(session, operation);
                 continue;
             }
             let ending = match (how, self.status) {

@@ -7,7 +7,7 @@ use watchgate_mcp::{Direction, Envelope, ListKind, MessageKind, Outcome, Request
 use watchgate_telemetry::{ClientIntroduced, NameKind};
 
 use super::{Exchange, known_version};
-use crate::asked_trace::AskedTrace;
+use crate::asked_trace::{AskedTrace, Asking};
 use crate::content::Captured;
 use crate::operation::{Ending, OpenOperation, outcome_of};
 use crate::scan::MAX_ELEMENTS;
@@ -34,7 +34,8 @@ impl Exchange {
                 {
                     // For a server's request the client is the one that was waited for.
                     let upstream = operation.started.elapsed();
-                    self.end_operation(operation, &envelope, text, upstream);
+                    self.note_answer(&operation, &envelope, text.as_ref());
+                    self.end_operation(operation, &envelope, text, upstream, None);
                 }
             }
             MessageKind::Invalid => {}
@@ -56,11 +57,13 @@ impl Exchange {
         }
         match envelope.kind {
             MessageKind::Result | MessageKind::Error => {
-                if let Some(operation) = self.take_asked(envelope.id.as_ref()) {
-                    // One that was asked in an earlier exchange has waited all the time since.
-                    let is_own = operation.started == self.timing.started();
-                    let upstream = if is_own { self.timing.upstream() } else { operation.started.elapsed() };
-                    self.end_operation(operation, &envelope, text, upstream);
+                if let Some(operation) = self.take_own(envelope.id.as_ref()) {
+                    self.note_answer(&operation, &envelope, text.as_ref());
+                    let (upstream, overhead) = (self.timing.upstream(), self.timing.overhead());
+                    self.end_operation(operation, &envelope, text, upstream, overhead);
+                } else if let Some((operation, upstream)) = self.take_remembered(envelope.id.as_ref()) {
+                    // What it says is of the exchange that asked.
+                    self.end_operation(operation, &envelope, text, upstream, None);
                 } else if envelope.kind == MessageKind::Error {
                     // Of a message that could not be read, for example, which has no id to be answered by.
                     self.line.rpc_error_code = envelope.error_code.or(self.line.rpc_error_code);
@@ -72,8 +75,9 @@ impl Exchange {
                 let Some(mut operation) = asked else { return };
                 if let Some(session) = self.session {
                     let asking = self.trace.as_deref();
+                    let asking_exchange = Asking { client: self.client.ip(), method: self.method, session: self.session_text };
                     operation.trace = asking
-                        .and_then(|notes| AskedTrace::begin(&self.shared.telemetry, notes, self.method, self.session_text, &operation));
+                        .and_then(|notes| AskedTrace::begin(&self.shared.telemetry, &self.server.name, notes, asking_exchange, &operation));
                     self.shared.remember(session, operation);
                 } else {
                     // Outside of a session nothing says which answer is its own.
@@ -91,14 +95,12 @@ impl Exchange {
         }
     }
 
-    /// The operation that this answer ends: one of this exchange, or one remembered from an earlier stream of the session.
-    pub(super) fn take_asked(&mut self, id: Option<&RequestId>) -> Option<OpenOperation> {
+    /// The operation of this exchange that this answer ends.
+    pub(super) fn take_own(&mut self, id: Option<&RequestId>) -> Option<OpenOperation> {
         match id {
             Some(id) => {
-                if let Some(index) = self.operations.iter().position(|operation| operation.id.as_ref() == Some(id)) {
-                    return Some(self.operations.swap_remove(index));
-                }
-                self.shared.pending.take(self.session?, Direction::ClientToServer, id)
+                let index = self.operations.iter().position(|operation| operation.id.as_ref() == Some(id))?;
+                Some(self.operations.swap_remove(index))
             }
             // Errors may come without an id; with one request open there is no doubt whose it is.
             None => match self.operations.as_slice() {
@@ -106,6 +108,13 @@ impl Exchange {
                 _ => None,
             },
         }
+    }
+
+    /// The operation of another exchange of the session that this answer ends, and how long it has waited.
+    pub(super) fn take_remembered(&self, id: Option<&RequestId>) -> Option<(OpenOperation, Duration)> {
+        let operation = self.shared.pending.take(self.session?, Direction::ClientToServer, id?)?;
+        let waited = operation.started.elapsed();
+        Some((operation, waited))
     }
 
     /// The id of the one operation that is open, where it has one.
@@ -130,7 +139,6 @@ impl Exchange {
     /// Notes what was said in a call that ends, where that may be recorded.
     pub(super) fn capture(&mut self, operation: &OpenOperation, answer: Option<&Bytes>) {
         let is_tool_call = operation.direction == Direction::ClientToServer && operation.name_kind() == Some(NameKind::Tool);
-        // One that was remembered from an earlier exchange has no text any more, and is none of this exchange's.
         if let Some(trace) = &mut self.trace
             && is_tool_call
             && operation.text.is_some()
@@ -141,13 +149,27 @@ impl Exchange {
         }
     }
 
-    fn end_operation(&mut self, operation: OpenOperation, answer: &Envelope, text: Option<Bytes>, upstream: Duration) {
-        self.capture(&operation, text.as_ref());
-        let outcome = outcome_of(answer);
-        if let Some(code) = answer.error_code {
-            self.line.rpc_error_code = Some(code);
+    /// Notes what an answer says of this exchange.
+    fn note_answer(&mut self, operation: &OpenOperation, answer: &Envelope, text: Option<&Bytes>) {
+        self.capture(operation, text);
+        if answer.error_code.is_some() {
+            self.line.rpc_error_code = answer.error_code;
         }
-        self.note_outcome(outcome);
+        if self.trace.is_some() && answer.error_message.is_some() {
+            self.line.error_message.clone_from(&answer.error_message);
+        }
+        self.note_outcome(outcome_of(answer));
+    }
+
+    fn end_operation(
+        &self,
+        operation: OpenOperation,
+        answer: &Envelope,
+        text: Option<Bytes>,
+        upstream: Duration,
+        overhead: Option<Duration>,
+    ) {
+        let outcome = outcome_of(answer);
         if outcome == Outcome::Ok && matches!(operation.known_method(), Some(method::INITIALIZE | method::SERVER_DISCOVER)) {
             self.shared.telemetry.emit(ClientIntroduced {
                 protocol_version: self.protocol_version,
@@ -155,7 +177,6 @@ impl Exchange {
                 at: self.timing.started(),
             });
         }
-        let overhead = if operation.direction == Direction::ClientToServer { self.timing.overhead() } else { None };
         let ending = Ending { outcome, answer: Some(answer), text, failure: None, upstream, overhead };
         operation.finish(&self.shared, &self.server, self.protocol_version, ending);
     }

@@ -23,7 +23,8 @@ struct Logged {
 impl Logged {
     fn before(upstream: &Scripted) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let conditions = Conditions { without_housekeeping: true, access_log: Some(folder.path().join("access.log")) };
+        let conditions =
+            Conditions { without_housekeeping: true, access_log: Some(folder.path().join("access.log")), ..Conditions::default() };
         Self { rig: Rig::under(conditions, config(vec![server(&[upstream.address()])])), folder }
     }
 

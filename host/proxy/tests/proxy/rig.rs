@@ -58,6 +58,8 @@ pub struct Conditions {
     pub without_housekeeping: bool,
     /// Where access lines go.
     pub access_log: Option<PathBuf>,
+    /// What else is said of traffic.
+    pub telemetry: TelemetryConfig,
 }
 
 /// A proxy before one server that nobody but its clients asks.
@@ -114,7 +116,7 @@ impl Rig {
         let telemetry = Telemetry::new(TelemetryConfig {
             access_log: conditions.access_log.map_or(AccessLogTarget::Off, AccessLogTarget::File),
             servers: config.servers.iter().map(|server| server.name.clone()).collect(),
-            ..TelemetryConfig::default()
+            ..conditions.telemetry
         })
         .unwrap();
         let live = Arc::new(LiveHooks::new(HookSet::empty()));

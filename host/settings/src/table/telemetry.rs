@@ -56,7 +56,7 @@ pub(super) const LOGS: Section = Section {
             "masked_fields",
             Form::Texts("names, in any case; a name masks also what ends in it after `_`, `-` or `.`"),
             Said("none"),
-            "fields whose values are shown as `***`, beside `password`, `token`, `secret`, `key`, `authorization` and `cookie`",
+            "fields whose values are shown as `***`, beside passwords, tokens, secrets, keys, credentials, cookies and authorizations by their usual names",
         )
         .at_start(),
         Key::new(
@@ -209,7 +209,15 @@ pub(super) const TRACES: Section = Section {
         Key::new("parent_based", Form::Flag, Is("true"), "whether the client's sampled flag decides, where it sends one").at_start(),
         Key::new("export_errors", Form::Flag, Is("true"), "whether failed exchanges are exported though they were not sampled").at_start(),
         Key::new("export_slow", Form::Flag, Is("true"), "whether slow ones are").at_start(),
-        Key::new("slow", DEADLINE, Is("\"300ms\""), "from when on an exchange is slow").at_start(),
+        Key::new("slow", DEADLINE, Said("`logs.slow_call_threshold`"), "from when on a call is slow: a POST whose message is no `subscriptions/listen`")
+            .at_start(),
+        Key::new(
+            "debug_header",
+            Form::Flag,
+            Is("true"),
+            "whether `X-Debug-Trace: true` has an exchange traced and its answer say the trace's id; never for clients that are turned away",
+        )
+        .at_start(),
         Key::new("service_name", TEXT, Is("\"watchgate\""), "the resource attribute `service.name`").at_start(),
         Key::new("service_version", TEXT, Said("the gateway's own"), "the resource attribute `service.version`").at_start(),
         Key::new(
@@ -231,7 +239,7 @@ pub(super) const TRACES: Section = Section {
             "meta",
             Form::OneOf(&["keep", "rewrite", "add"]),
             Is("\"keep\""),
-            "the same for `params._meta.traceparent` of requests: left as it is, put in its place, or put in also where there is none",
+            "the same for `params._meta.traceparent` of requests: left as it is, put in its place, or put in also where there is none, with `params` for it if need be",
         ),
         Key::new(
             "request_ids",

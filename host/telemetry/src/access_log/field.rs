@@ -78,7 +78,8 @@ fields! {
     Level "level" Text "" "`INFO`; `WARN` for slow calls, for what ended as `cancelled`, `denied` or `tool_error`, and for what is the client's fault; else `ERROR`.";
     TraceId "trace_id" Text "" "The trace of the exchange, 32 hexadecimal digits.";
     SpanId "span_id" Text "" "The span of the exchange within it, 16 hexadecimal digits.";
-    RequestId "request_id" Text "" "`X-Request-ID` as received or made; its first 128 bytes.";
+    Sampled "sampled" Flag "" "Whether the trace of the exchange goes to the recent traces or the exporter; false for most where `traces.ratio` is small. Absent where nothing is traced, and for calls that are answered on another stream.";
+    RequestId "request_id" Text "" "`X-Request-ID` as received or made, redacted; its first 128 bytes.";
     Server "server" Text "" "The configured name of the MCP server.";
     HttpMethod "http_method" Text "" "The HTTP method: `GET`, `POST`, `DELETE`, `OPTIONS` or `_other`.";
     Status "status" Integer "" "The HTTP status sent to the client; 0 when it left before a head was sent.";
@@ -97,9 +98,9 @@ fields! {
     Name "name" Text "" "The tool or prompt that the first message names, when the server listed it or answered without error; else `_other`.";
     NameKind "name_kind" Text "" "What that names: `tool`, `prompt` or `resource`.";
     RpcErrorCode "rpc_error_code" Integer "" "The code of a JSON-RPC error in the answer.";
-    Session "session" Text "" "A hash of the session's id, never the id, which is a credential.";
+    Session "session" Text "" "The first eight bytes of the SHA-256 of the session's id, never the id, which is a credential; of HTTP+SSE, of the path and query that its messages are posted to.";
     ProtocolVersion "protocol_version" Text "" "The MCP revision in use, where it is known.";
-    Fault "fault" Text "" "Whose fault an error is: `client`, `upstream`, `plugin` or `gateway`.";
+    Fault "fault" Text "" "Whose fault an error is: `client`, `upstream`, `plugin` or `gateway`. The codes -32700, -32600, -32601, -32602 and -32002 are the client's.";
     ErrorId "error_id" Text "" "The id that the client got in the gateway's own error.";
     AuthResult "auth_result" Text "" "What the gate found where it did not let the client in: one of its own results of `watchgate_auth_total`.";
     Client "client" Text "" "The client's address and port.";

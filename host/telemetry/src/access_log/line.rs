@@ -71,6 +71,7 @@ impl AccessRecord {
             AccessField::Level => members.text(name, self.level().as_str()),
             AccessField::TraceId => tell(line.trace_id, |id| members.shown(name, id)),
             AccessField::SpanId => tell(line.span_id, |id| members.shown(name, id)),
+            AccessField::Sampled => tell(line.sampled, |sampled| members.flag(name, sampled)),
             AccessField::RequestId => tell(line.request_id.as_deref(), |id| members.text(name, cut(id))),
             AccessField::Server => members.text(name, self.names.server()),
             AccessField::HttpMethod => members.text(name, self.http_method.as_str()),

@@ -15,7 +15,7 @@ pub struct LogContext {
     pub trace_id: Option<TraceId>,
     /// Its span.
     pub span_id: Option<SpanId>,
-    /// Its `X-Request-ID`.
+    /// Its `X-Request-ID`, as far as it may be said.
     pub request_id: Option<Arc<str>>,
 }
 
@@ -40,8 +40,8 @@ pub async fn in_context<T>(context: impl Into<Option<LogContext>>, work: impl Fu
 }
 
 /// As [`in_context`], for work that does not wait.
-pub(crate) fn within_context<T>(context: LogContext, work: impl FnOnce() -> T) -> T {
-    let mut context = Some(context);
+pub fn within_context<T>(context: impl Into<Option<LogContext>>, work: impl FnOnce() -> T) -> T {
+    let mut context = context.into();
     let _entered = Entered::enter(&mut context);
     work()
 }

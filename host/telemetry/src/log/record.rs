@@ -1,5 +1,6 @@
 //! One event of the own log, and the two ways in which it is written.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::time::SystemTime;
 
@@ -47,7 +48,10 @@ pub(crate) const MEMBERS: [(&str, &str); 8] = [
     ("message", "One sentence."),
     ("trace_id", "The trace of the exchange in whose service it was said, where there is one."),
     ("span_id", "The span of that exchange."),
-    ("request_id", "The `X-Request-ID` of that exchange."),
+    (
+        "request_id",
+        "The `X-Request-ID` of that exchange; not one of a client's while a redaction plugin reads telemetry, which lines do not wait for: the access line of the same `trace_id` has it.",
+    ),
 ];
 
 impl LogRecord {
@@ -66,6 +70,15 @@ impl LogRecord {
             FieldValue::Text(text) if *name == "server" => Some(text.as_str()),
             _ => None,
         })
+    }
+
+    /// The field of this name, or the id of the exchange, as a text.
+    pub fn id(&self, name: &str) -> Option<Cow<'_, str>> {
+        let field = self.fields.iter().find_map(|(known, value)| match value {
+            FieldValue::Text(text) if *known == name => Some(text.as_str().into()),
+            _ => None,
+        });
+        field.or_else(|| self.context_members().find(|(known, _)| *known == name).map(|(_, text)| text.into()))
     }
 
     /// Bytes on the heap.

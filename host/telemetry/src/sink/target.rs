@@ -92,11 +92,13 @@ struct LogFile {
     is_regular: bool,
     size: u64,
     looked: Instant,
+    /// Why it was not found when it was last looked for: that holds until the next look.
+    missing: Option<io::ErrorKind>,
 }
 
 impl LogFile {
     fn open(path: PathBuf, rotation: Option<Rotation>) -> io::Result<Self> {
-        let mut made = Self { path, rotation, file: None, is_regular: true, size: 0, looked: Instant::now() };
+        let mut made = Self { path, rotation, file: None, is_regular: true, size: 0, looked: Instant::now(), missing: None };
         made.reopen()?;
         Ok(made)
     }
@@ -104,7 +106,7 @@ impl LogFile {
     /// Opens the file anew when it no longer stands where it was opened: logrotate moved it, or its folder is gone.
     fn look(&mut self) -> io::Result<()> {
         if !self.is_regular || self.looked.elapsed() < LOOK {
-            return Ok(());
+            return self.missing.map_or(Ok(()), |kind| Err(kind.into()));
         }
         self.looked = Instant::now();
         let identity = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
@@ -117,8 +119,9 @@ impl LogFile {
 
     fn reopen(&mut self) -> io::Result<()> {
         self.file = None;
-        let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
-        let metadata = file.metadata()?;
+        let opened = OpenOptions::new().append(true).create(true).open(&self.path).and_then(|file| Ok((file.metadata()?, file)));
+        self.missing = opened.as_ref().err().map(io::Error::kind);
+        let (metadata, file) = opened?;
         (self.is_regular, self.size) = (metadata.is_file(), metadata.len());
         self.file = Some(file);
         Ok(())

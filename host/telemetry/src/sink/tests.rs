@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::batch::LineWriter;
+use super::batch::{LineWriter, Written};
 use super::target::Target;
-use super::{Output, Record, Rotation, Signal, Sink, SinkConfig};
+use super::{Output, Record, Rotation, Signal, Sink, SinkConfig, Trouble};
 use crate::access_log::AccessRecord;
 use crate::facts::{AccessLine, HttpMethod};
 use crate::log::LogFormat;
@@ -186,6 +186,39 @@ fn a_folder_that_vanishes_costs_lines_until_it_is_back() {
     assert!(sink.flush(DEADLINE));
     let found = numbers(&path);
     assert!(found[0] == 3 && found.last() == Some(&4), "{found:?}");
+}
+
+#[test]
+fn a_file_that_is_gone_is_gone_until_it_is_looked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let mut target = Output::File { path: logs.join("access.log"), rotation: None }.open().unwrap();
+    fs::remove_dir_all(&logs).unwrap();
+    until("it is looked for", || target.prepare(1).is_err());
+    // Nothing changes between two looks, so nothing is over and begins again.
+    assert!((0..100).all(|_| target.prepare(1).is_err() && target.write(b"x").is_err()));
+}
+
+#[test]
+fn trouble_is_said_when_it_begins_and_when_it_is_over() {
+    let written = |lost: u64, failed: bool, unprepared: bool| Written {
+        lost: [lost, 0],
+        failed: failed.then(|| std::io::ErrorKind::NotFound.into()),
+        unprepared: unprepared.then(|| std::io::ErrorKind::NotFound.into()),
+    };
+    let mut trouble = Trouble::None;
+    let mut check = |batch: Written, expected: Trouble| {
+        trouble = trouble.after(&batch);
+        assert_eq!(trouble, expected);
+    };
+    check(written(0, false, false), Trouble::None);
+    check(written(2, true, true), Trouble::Failing(2));
+    check(written(3, true, true), Trouble::Failing(5));
+    check(written(0, false, true), Trouble::Misplaced);
+    check(written(0, false, false), Trouble::None);
+    check(written(1, true, false), Trouble::Failing(1));
+    check(written(0, false, false), Trouble::None);
 }
 
 #[test]

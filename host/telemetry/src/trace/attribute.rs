@@ -182,9 +182,9 @@ attributes! {
     McpProtocolVersion Text semconv::MCP_PROTOCOL_VERSION,
         "The MCP revision in use, where it is known. On spans of operations.";
     McpSessionId Text semconv::MCP_SESSION_ID,
-        "A hash of the session's id, since the id is a credential. On spans of operations of revisions before 2026-07-28.";
+        "The first eight bytes of the SHA-256 of the session's id, since the id is a credential. On spans of operations of revisions before 2026-07-28.";
     McpResourceUri Text semconv::MCP_RESOURCE_URI,
-        "The URI of the resource that the method names, redacted. On spans of operations with resources.";
+        "The URI of the resource that the method names, redacted, with users and telling parameters in it masked. On spans of operations with resources.";
     JsonrpcRequestId Text semconv::JSONRPC_REQUEST_ID,
         "The id of the JSON-RPC request, numbers written as text, redacted. On spans of requests; not of notifications.";
     RpcResponseStatusCode Text semconv::RPC_RESPONSE_STATUS_CODE,

@@ -52,6 +52,8 @@ pub struct TracesConfig {
     pub export_slow: bool,
     /// From when on an exchange is slow.
     pub slow: Duration,
+    /// Whether `X-Debug-Trace: true` of a client forces a trace.
+    pub debug_header: bool,
     /// The resource attribute `service.name`.
     pub service_name: String,
     /// The resource attribute `service.version`.
@@ -75,6 +77,7 @@ impl Default for TracesConfig {
             export_errors: true,
             export_slow: true,
             slow: Duration::from_millis(300),
+            debug_header: true,
             service_name: "watchgate".to_owned(),
             service_version: env!("CARGO_PKG_VERSION").to_owned(),
             resource: Vec::new(),

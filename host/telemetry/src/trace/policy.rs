@@ -26,6 +26,7 @@ pub struct TracePolicy {
     below: u64,
     parent_based: bool,
     slow: Duration,
+    debug_header: bool,
     exports: bool,
     export_errors: bool,
     export_slow: bool,
@@ -43,6 +44,7 @@ impl TracePolicy {
             below: share(config.ratio),
             parent_based: config.parent_based,
             slow: config.slow,
+            debug_header: config.debug_header,
             exports: config.exporter != Exporter::None,
             export_errors: config.export_errors,
             export_slow: config.export_slow,
@@ -73,6 +75,11 @@ impl TracePolicy {
                 (low >> 1) < self.below
             }
         }
+    }
+
+    /// Whether clients may ask for a trace by `X-Debug-Trace`.
+    pub const fn takes_debug_header(&self) -> bool {
+        self.debug_header
     }
 
     /// From when on an exchange is slow.

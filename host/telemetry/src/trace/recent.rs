@@ -16,6 +16,9 @@ use rings::Rings;
 /// Without a limit in the filter so many are listed.
 const DEFAULT_LIMIT: usize = 100;
 
+/// Fewer digits of a trace's id are no beginning of one.
+const SHORTEST_ID: usize = 6;
+
 /// Which recent traces are asked for; what is absent does not matter. All that is given must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceFilter {
@@ -39,6 +42,10 @@ pub struct TraceFilter {
     pub slow: bool,
     /// With this `X-Request-ID`.
     pub request_id: Option<String>,
+    /// Whose client got this id in an error of the gateway's own.
+    pub error_id: Option<String>,
+    /// Of the trace whose id begins so.
+    pub trace_id: Option<String>,
     /// At most so many, the latest; 100 where it is absent.
     pub limit: Option<usize>,
 }
@@ -105,6 +112,8 @@ impl TraceFilter {
             && is(&self.method, record.mcp_method)
             && is(&self.outcome, Some(record.outcome))
             && is(&self.request_id, record.request_id.as_deref())
+            && is(&self.error_id, record.error_id.as_deref())
+            && self.trace_id.as_deref().is_none_or(|begin| record.trace_id.to_string().starts_with(begin))
             && self.min_duration.is_none_or(|least| record.duration >= least)
             && self.since.is_none_or(|since| record.started >= since)
             && self.until.is_none_or(|until| record.started < until)
@@ -145,6 +154,28 @@ impl RecentTraces {
         let records = self.rings.lock().newest_first();
         let fitting = records.iter().filter(|record| filter.fits(record));
         fitting.take(filter.limit.unwrap_or(DEFAULT_LIMIT)).map(|record| TraceSummary::of(record)).collect()
+    }
+
+    /// The traces that an operator may mean by `text`, the latest first: by the whole id, or else by its beginning (of at least
+    /// [`SHORTEST_ID`] digits), by a request id or by an error id.
+    pub fn meant(&self, text: &str) -> Vec<TraceId> {
+        let lower = text.to_ascii_lowercase();
+        let records = self.rings.lock().newest_first();
+        let whole = lower.parse::<TraceId>().ok();
+        let is_meant = |record: &&Arc<TraceRecord>| match whole {
+            Some(id) => record.trace_id == id,
+            None => {
+                [&record.request_id, &record.error_id].into_iter().any(|id| id.as_deref() == Some(text))
+                    || (lower.len() >= SHORTEST_ID && record.trace_id.to_string().starts_with(&lower))
+            }
+        };
+        let mut ids: Vec<TraceId> = Vec::new();
+        for record in records.iter().filter(is_meant) {
+            if !ids.contains(&record.trace_id) {
+                ids.push(record.trace_id);
+            }
+        }
+        ids
     }
 
     /// Every exchange of a trace, the earliest first.

@@ -162,7 +162,7 @@ pub struct TraceRecord {
     pub server: Arc<str>,
     /// One of the design's outcomes.
     pub outcome: &'static str,
-    /// The tool or prompt, if it is a known one, else `_other`; `None` where nothing is named.
+    /// The tool or prompt, redacted; `_other` where nothing is left of it, `None` where nothing is named.
     pub name: Option<Box<str>>,
     /// The method of the first message; `None` when there is none or the specification does not define it.
     pub mcp_method: Option<&'static str>,

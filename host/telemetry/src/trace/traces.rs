@@ -9,7 +9,9 @@ use super::ids::TraceId;
 use super::policy::{TraceInterest, TracePolicy};
 use super::recent::{RecentTraces, TraceFilter, TraceSummary};
 use super::record::TraceRecord;
+use crate::facts::TraceContextInvalid;
 use crate::families::Families;
+use crate::log::Throttle;
 use crate::push::{ExportCounts, Patience, PushConfigError};
 use crate::telemetry::Telemetry;
 use crate::words::{CounterByWord, InvalidTraceContext};
@@ -20,6 +22,7 @@ pub(crate) struct Traces {
     recent: RecentTraces,
     outbox: Option<TraceOutbox>,
     invalid: CounterByWord<InvalidTraceContext>,
+    invalid_lines: Throttle,
 }
 
 impl Traces {
@@ -33,6 +36,7 @@ impl Traces {
             recent: RecentTraces::new(config.recent, families.telemetry_dropped.with(&["recent_traces", "too_large"])),
             outbox: export::start(config, Patience::default(), counts)?,
             invalid: CounterByWord::new(|reason| families.trace_context_invalid.with(&[reason])),
+            invalid_lines: Throttle::default(),
         })
     }
 
@@ -49,8 +53,17 @@ impl Traces {
         self.recent.add(record);
     }
 
-    pub fn context_invalid(&self, reason: InvalidTraceContext) {
-        self.invalid.count(reason);
+    pub fn context_invalid(&self, fact: &TraceContextInvalid<'_>) {
+        self.invalid.count(fact.reason);
+        if let Some(unsaid) = self.invalid_lines.admit(Instant::now()) {
+            tracing::warn!(
+                server = fact.server,
+                reason = fact.reason.as_str(),
+                client = %fact.client,
+                unsaid = (unsaid > 0).then_some(unsaid),
+                "trace context of a client is left out"
+            );
+        }
     }
 
     /// Exports what is queued; tells whether all of it got out.
@@ -73,6 +86,11 @@ impl Telemetry {
     /// The recent exchanges that fit the filter, the latest first.
     pub fn recent_traces(&self, filter: &TraceFilter) -> Vec<TraceSummary> {
         self.traces.recent.list(filter)
+    }
+
+    /// The recent traces that an operator may mean by a text, the latest first: the trace's id or its beginning, a request id, or an error id.
+    pub fn meant_traces(&self, text: &str) -> Vec<TraceId> {
+        self.traces.recent.meant(text)
     }
 
     /// Every recent exchange of a trace, the earliest first: a client's trace may go through the gateway many times. Empty when

@@ -38,7 +38,7 @@ pub fn say_everything(telemetry: &Telemetry) -> Held {
     telemetry.emit(ServerUp { server: "weather", up: true });
     telemetry.emit(ReloadFinished { plugin: "p", result: "live", reason: None, duration: SECOND });
     telemetry.emit(TelemetryDropped { signal: "operations", reason: "queue_full" });
-    telemetry.emit(TraceContextInvalid { reason: InvalidTraceContext::TraceparentMalformed });
+    telemetry.emit(TraceContextInvalid { reason: InvalidTraceContext::TraceparentMalformed, server: "s", client: [127, 0, 0, 1].into() });
     telemetry.emit(HealthCheckFinished { check: "c", status: "ok", duration: SECOND });
     telemetry.emit(AlertsFiring { severity: "page", count: 2 });
     telemetry.emit(AlertDelivered { action: "a", result: "delivered" });

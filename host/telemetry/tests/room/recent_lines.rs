@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use watchgate_telemetry::{AccessLine, AccessLogTarget, ExchangeFinished, LogCursor, LogFilter, LogPage, Telemetry};
+use watchgate_telemetry::{AccessLine, AccessLogTarget, ExchangeFinished, LogCursor, LogFilter, LogPage, Telemetry, TraceId};
 
 use crate::scene;
 
@@ -69,6 +69,33 @@ fn lines_that_are_not_wanted_are_passed_over_for_good() {
     telemetry.emit(ExchangeFinished { outcome: "timeout", request_bytes: 7, ..scene::exchange(&telemetry.server("weather")) });
     telemetry.flush(DEADLINE);
     assert_eq!(numbers(&telemetry.recent_logs(None, &grave)), [7]);
+}
+
+#[test]
+fn lines_are_found_by_the_ids_in_them() {
+    let (telemetry, _folder) = telemetry();
+    let server = telemetry.server("weather");
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let line = AccessLine {
+        trace_id: TraceId::parse(trace.as_bytes()),
+        request_id: Some("r-1".into()),
+        error_id: Some("e-1".into()),
+        ..AccessLine::default()
+    };
+    telemetry.emit(ExchangeFinished { line, request_bytes: 1, ..scene::exchange(&server) });
+    say(&telemetry, "weather", [2]);
+    let check = |trace_id: &str, request_id: &str, error_id: &str, expected: &[u64]| {
+        let given = |id: &str| (!id.is_empty()).then(|| id.to_owned());
+        let filter =
+            LogFilter { trace_id: given(trace_id), request_id: given(request_id), error_id: given(error_id), ..LogFilter::default() };
+        assert_eq!(numbers(&telemetry.recent_logs(None, &filter)), expected, "{filter:?}");
+    };
+    check("", "", "", &[1, 2]);
+    check(trace, "", "", &[1]);
+    check("0af76519", "r-1", "e-1", &[1]);
+    check("", "r", "", &[]);
+    check("", "r-1", "e-2", &[]);
+    check("0bf7", "", "", &[]);
 }
 
 #[test]

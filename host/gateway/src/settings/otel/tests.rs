@@ -31,7 +31,7 @@ const CHOSEN: &str = "OTEL_TRACES_EXPORTER";
 fn where_traces_go() {
     let check = |table: &str, variables: &[(&str, &str)], exporter: Exporter, endpoint: &str| {
         let (traces, document) = sound(table, variables);
-        let config = traces.finished();
+        let config = traces.finished(None);
         assert_eq!((config.exporter, config.push.endpoint.as_str()), (exporter, endpoint), "{table} {variables:?}");
         assert_eq!(document["traces"]["exporter"], exporter_word(exporter));
         assert_eq!(document["traces"]["endpoint"].as_str().unwrap_or_default(), endpoint);
@@ -191,7 +191,7 @@ fn an_export_takes_no_longer_than_either_variable_says() {
 fn grpc_takes_an_endpoint_without_a_scheme() {
     let check = |variables: &[(&str, &str)], expected: &str| {
         let all: Vec<_> = [(CHOSEN, "otlp"), (PROTOCOL, "grpc")].iter().chain(variables).copied().collect();
-        assert_eq!(sound("", &all).0.finished().push.endpoint, expected, "{variables:?}");
+        assert_eq!(sound("", &all).0.finished(None).push.endpoint, expected, "{variables:?}");
     };
     check(&[(ALL, "collector:4317")], "https://collector:4317");
     check(&[(ALL, "collector:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")], "http://collector:4317");

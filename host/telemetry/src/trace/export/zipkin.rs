@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::Encoder;
+use crate::otlp::INSTANCE_ID;
 use crate::push::Transport;
 use crate::trace::attribute::{Attribute, AttributeValue};
 use crate::trace::config::TracesConfig;
@@ -24,7 +25,9 @@ pub(super) struct ZipkinEncoder {
 
 impl ZipkinEncoder {
     pub fn new(config: &TracesConfig) -> Self {
-        let mut resource = vec![("service.version".to_owned(), config.service_version.clone())];
+        let mut resource =
+            vec![("service.version".to_owned(), config.service_version.clone()), ("service.instance.id".to_owned(), INSTANCE_ID.clone())];
+        // A tag stands once, and the last counts.
         resource.extend(config.resource.iter().cloned());
         Self { service_name: config.service_name.clone(), resource }
     }
