@@ -14,6 +14,7 @@ mod balancer;
 mod body;
 mod breaker;
 mod calls;
+mod cause;
 mod clearing;
 mod client_address;
 mod client_connection;
@@ -24,6 +25,7 @@ mod content;
 mod decode;
 mod departure;
 mod endpoint;
+mod endpoint_calls;
 mod endpoint_event;
 mod error_id;
 mod event_redaction;
@@ -35,6 +37,7 @@ mod guard;
 mod headers;
 mod housekeeping;
 mod http2;
+mod lease;
 mod life;
 mod line_facts;
 mod listener;
@@ -50,8 +53,10 @@ mod redact;
 mod refusal;
 mod relay;
 mod retry_budget;
+mod reuse;
 mod route;
 mod scan;
+mod seldom;
 mod server;
 mod server_config;
 mod sessions;
@@ -70,7 +75,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpListener;
-use watchgate_hooks::{LiveHooks, UpstreamCalls};
+use watchgate_hooks::{LiveHooks, UpstreamCalls, UpstreamEndpoints};
 use watchgate_telemetry::Telemetry;
 
 pub use config::{
@@ -175,9 +180,14 @@ impl Proxy {
         Ok(Self { control: Arc::new(ProxyControl { shared, listeners: listener::Listeners::default() }) })
     }
 
-    /// How health probes and plugins reach the servers.
+    /// How plugins reach the servers.
     pub fn upstream_calls(&self) -> Arc<dyn UpstreamCalls> {
         Arc::new(calls::Calls(self.control.shared.clone()))
+    }
+
+    /// How health probes reach each endpoint of the servers.
+    pub fn upstream_endpoints(&self) -> Arc<dyn UpstreamEndpoints> {
+        Arc::new(endpoint_calls::Endpoints(self.control.shared.clone()))
     }
 
     /// Opens and closes listeners, and applies configurations.
@@ -251,7 +261,7 @@ impl ProxyControl {
     }
 
     /// Opens or closes circuit breakers by hand, or leaves them to themselves again: that of one endpoint, or all of a server's. It holds until
-    /// it is taken back, also over reloads of the configuration.
+    /// it is taken back, also over reloads of the configuration, as long as these keep the server and the endpoint.
     ///
     /// # Errors
     /// When there is no such server or endpoint; nothing was changed.

@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 use watchgate_hooks::Surface;
 use watchgate_mcp::trace_meta::with_trace;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
-use watchgate_telemetry::Limit;
 use watchgate_telemetry::log::in_context;
+use watchgate_telemetry::{Limit, UpstreamCause};
 
 use crate::admission::{admit, within_limits};
 use crate::answer;
@@ -26,7 +26,7 @@ use crate::error_id::ErrorId;
 use crate::event_redaction::{join_array, log_denial};
 use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
-use crate::forward::{Notes, Outgoing, forward};
+use crate::forward::{Outgoing, forward};
 use crate::headers;
 use crate::operation::kept_text;
 use crate::read::{Gathered, gather};
@@ -290,15 +290,10 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     }
     let credentials = may_be_asked.then(|| Credentials::capture(&outgoing));
     exchange.note_forwarded();
-    let mut notes = Notes { trace: exchange.trace.as_deref_mut(), attempts: 0 };
-    let answered = forward(shared, server, outgoing, &mut notes).await;
-    let attempts = notes.attempts;
-    exchange.note_attempts(attempts);
-    let answered = match answered {
+    let answered = match forward(shared, server, outgoing, exchange.notes()).await {
         Err(fault) => return answer_fault(exchange, fault, id.as_ref()),
         Ok(answered) => answered,
     };
-    exchange.note_endpoint(&answered.lease.endpoint);
     if answered.response.status().is_informational() {
         // Nobody asked for 101, and hyper deals with the others.
         return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());
@@ -339,9 +334,10 @@ fn propagate(trace: &TraceNotes, propagation: Propagation, outgoing: &mut Outgoi
 /// Notes a fault of the gateway and makes its answer.
 pub(crate) fn fault_response(exchange: &mut Exchange, fault: Fault, id: Option<&RequestId>) -> Response<Body> {
     let error_id = ErrorId::next();
+    let sent = exchange.sent();
     tracing::warn!(
         server = %exchange.server.name, reason = fault.reason(), status = fault.status().as_u16(), error_id = error_id.as_str(),
-        "answered by the gateway"
+        endpoint = sent.endpoint.as_deref(), cause = sent.cause.map(UpstreamCause::as_str), "answered by the gateway"
     );
     exchange.note_fault(fault, &error_id);
     fault.response(id, &error_id)

@@ -15,7 +15,7 @@ use watchgate_telemetry::{ServerMetrics, Telemetry};
 
 use crate::ProxyError;
 use crate::auth::Authenticator;
-use crate::balancer::Balancer;
+use crate::balancer::{Balancer, EndpointHealth};
 use crate::clearing::Clearing;
 use crate::config::{Limits, ProxyConfig, Timeouts};
 use crate::connection_slots::ConnectionSlots;
@@ -51,7 +51,7 @@ pub(crate) struct Server {
     pub(crate) mounting: Mounting,
     /// Where it has a public URL.
     pub(crate) oauth: Option<OauthRewrite>,
-    pub(crate) balancer: Balancer,
+    pub(crate) balancer: Arc<Balancer>,
     pub(crate) retries: Arc<RetryBudget>,
     pub(crate) concurrency: Arc<Concurrency>,
     pub(crate) streams: Arc<ClientStreams>,
@@ -259,24 +259,28 @@ impl Server {
         let same = |is_same: &dyn Fn(&ServerConfig) -> bool| earlier.filter(|earlier| is_same(&earlier.config));
         let is_tls = config.endpoints.iter().any(|endpoint| endpoint.tls);
         let tls = is_tls.then(|| UpstreamTlsState::load(&config.tls, config.http2)).transpose()?;
+        let known =
+            |endpoint: &EndpointConfig| earlier.and_then(|earlier| earlier.endpoints.iter().find(|known| known.config == *endpoint));
+        let health = |endpoint| known(endpoint).map_or_else(|| Arc::new(EndpointHealth::new(now)), |known| known.health.clone());
+        let health = config.endpoints.iter().map(health).collect();
+        let balancer = Arc::new(Balancer::new(health, config.ejection.clone(), config.slow_start, now));
         let endpoint = |(index, endpoint): (usize, &EndpointConfig)| {
-            let known = earlier.and_then(|earlier| earlier.endpoints.iter().find(|known| known.config == *endpoint));
             let keeps_breaker = same(&|of: &ServerConfig| of.breaker == config.breaker).is_some();
-            Endpoint::build(index, config, tls.as_ref(), known.map(|known| &**known), keeps_breaker, telemetry).map(Arc::new)
+            let known = known(endpoint).map(|known| &**known);
+            Endpoint::build(index, config, &balancer, tls.as_ref(), known, keeps_breaker, telemetry).map(Arc::new)
         };
         let endpoints: Vec<_> = config.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?;
         let mounting = Mounting::of(config);
         let authorities = || config.endpoints.iter().map(|endpoint| endpoint.authority.clone()).collect();
         let oauth = config.public_url.as_deref().map(|url| OauthRewrite::new(url, mounting.clone(), &config.path, authorities()));
         let oauth = oauth.transpose().map_err(|error| ProxyError::PublicUrl { server: config.name.clone(), error: error.to_string() })?;
-        let health = endpoints.iter().map(|endpoint| endpoint.health.clone()).collect();
         Ok(Self {
             id,
             name: config.name.as_str().into(),
             metrics: telemetry.server(&config.name),
             oauth,
             mounting,
-            balancer: Balancer::new(health, config.ejection.clone(), config.slow_start, now),
+            balancer,
             retries: same(&|of: &ServerConfig| of.retry == config.retry)
                 .map_or_else(|| Arc::new(RetryBudget::new(config.retry.clone(), now)), |earlier| earlier.retries.clone()),
             concurrency: same(&|of: &ServerConfig| of.limits.concurrency == config.limits.concurrency)
@@ -328,6 +332,11 @@ impl Server {
     /// Something was heard of a session.
     pub(crate) fn touch_session(&self, key: SessionKey) {
         self.sessions.touched(key, Instant::now());
+    }
+
+    /// Whether it matters which of its endpoints answer probes.
+    pub(crate) fn is_probed_by_endpoint(&self) -> bool {
+        self.config.probe && self.endpoints.len() > 1
     }
 
     /// Whether session ids carry the tag of their endpoint.

@@ -7,7 +7,7 @@ use http::Version;
 use http::request::Parts;
 use watchgate_hooks::PolicyCall;
 use watchgate_mcp::{Direction, Envelope, MessageKind, RequestId};
-use watchgate_telemetry::{ErrorType, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceParent};
+use watchgate_telemetry::{ErrorType, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceParent, UpstreamCause};
 
 use crate::content::Captured;
 use crate::endpoint::Endpoint;
@@ -48,11 +48,19 @@ pub(crate) struct AttemptNote {
     /// `None` while it goes on.
     pub(crate) ended: Option<Instant>,
     /// Opening a connection, where none was open.
-    pub(crate) connect: Option<(Instant, Duration)>,
+    pub(crate) connect: Option<ConnectNote>,
     pub(crate) status: Option<u16>,
     /// Why it brought no head.
     pub(crate) failure: Option<&'static str>,
     pub(crate) is_http2: bool,
+}
+
+/// Opening one connection.
+pub(crate) struct ConnectNote {
+    pub(crate) begun: Instant,
+    pub(crate) took: Duration,
+    /// Why there is none.
+    pub(crate) failure: Option<UpstreamCause>,
 }
 
 impl TraceNotes {

@@ -51,8 +51,9 @@ impl Exchange {
                 protocol_version: self.protocol_version,
                 client: Some(self.client),
                 client_name: self.client_name.take(),
-                endpoint: self.endpoint.take(),
-                attempts: self.attempts,
+                endpoint: self.sent.endpoint.take(),
+                attempts: self.sent.attempts,
+                cause: self.sent.cause,
                 trace_id,
                 span_id,
                 connect,
@@ -66,7 +67,7 @@ impl Exchange {
     fn end_trace(&mut self, outcome: Outcome) -> (Option<TraceId>, Option<SpanId>, Duration) {
         let Some(mut trace) = self.trace.take() else { return (None, None, Duration::ZERO) };
         let ids = (Some(trace.trace_id), Some(trace.span_id));
-        let connect = trace.attempts.iter().filter_map(|attempt| attempt.connect).map(|(_, took)| took).sum();
+        let connect = trace.attempts.iter().filter_map(|attempt| attempt.connect.as_ref()).map(|connect| connect.took).sum();
         let policy = self.shared.telemetry.tracing();
         // A stream is as long as its client wants it.
         let is_slow = !self.is_stream && policy.is_slow(self.timing.started().elapsed());

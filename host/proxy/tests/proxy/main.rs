@@ -9,6 +9,7 @@ mod breakers;
 mod compression;
 mod denials;
 mod drain;
+mod failing;
 mod hosts;
 mod http2;
 mod http2_peers;
