@@ -255,7 +255,7 @@ fn deny_request(exchange: &mut Exchange, scanned: Scanned, mut ready: Ready, err
         return Next::Forward(ready);
     }
     if !to_server.is_empty() {
-        let credentials = Credentials::capture(&ready.into_outgoing(&exchange.server));
+        let credentials = Credentials::capture(&ready.into_outgoing(&exchange.server, exchange.session));
         for id in to_server.into_iter().filter_map(|(id, _)| id) {
             credentials.refuse(&exchange.shared, &exchange.server, id, error_id);
         }
@@ -281,7 +281,7 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
         && (exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));
     let asked = Asked::of(&ready);
     let propagation = ready.plan.config.propagation;
-    let mut outgoing = ready.into_outgoing(server);
+    let mut outgoing = ready.into_outgoing(server, exchange.session);
     if let Some(id) = exchange.request_id() {
         outgoing.headers.insert(HeaderName::from_static("x-request-id"), id);
     }

@@ -14,6 +14,7 @@ use watchgate_mcp::{Outcome, method};
 use watchgate_telemetry::{ServerMetrics, Telemetry};
 
 use crate::ProxyError;
+use crate::affinity::{Tag, untag};
 use crate::auth::Authenticator;
 use crate::balancer::{Balancer, EndpointHealth};
 use crate::clearing::Clearing;
@@ -52,6 +53,8 @@ pub(crate) struct Server {
     /// Where it has a public URL.
     pub(crate) oauth: Option<OauthRewrite>,
     pub(crate) balancer: Arc<Balancer>,
+    /// The endpoint that it has, or had before there were several: sessions of then are known to clients without a tag.
+    home: Option<Tag>,
     pub(crate) retries: Arc<RetryBudget>,
     pub(crate) concurrency: Arc<Concurrency>,
     pub(crate) streams: Arc<ClientStreams>,
@@ -171,9 +174,11 @@ impl Shared {
         }
     }
 
-    /// The key of a session id.
+    /// The key of a session id as clients know it. It is the same with the tag of the endpoint and without, where that goes without saying.
     pub(crate) fn session_key(&self, server: &Server, session: &[u8]) -> SessionKey {
-        SessionKey { server: server.id, hash: self.session_keys.hash_one(session) }
+        let (id, index) = untag(session, server.endpoints.iter().map(|endpoint| endpoint.tag));
+        let tag = index.map(|index| server.endpoints[index].tag).or(server.home);
+        SessionKey { server: server.id, hash: self.session_keys.hash_one((id, tag)) }
     }
 
     /// Remembers an operation that is answered elsewhere, and ends those it pushed out.
@@ -281,6 +286,10 @@ impl Server {
             oauth,
             mounting,
             balancer,
+            home: match endpoints.as_slice() {
+                [only] => Some(only.tag),
+                _ => earlier.and_then(|earlier| earlier.home),
+            },
             retries: same(&|of: &ServerConfig| of.retry == config.retry)
                 .map_or_else(|| Arc::new(RetryBudget::new(config.retry.clone(), now)), |earlier| earlier.retries.clone()),
             concurrency: same(&|of: &ServerConfig| of.limits.concurrency == config.limits.concurrency)
@@ -342,6 +351,13 @@ impl Server {
     /// Whether session ids carry the tag of their endpoint.
     pub(crate) fn tags_sessions(&self) -> bool {
         self.endpoints.len() > 1
+    }
+
+    /// Where sessions live that were opened when the server had one endpoint, if it is among those of now. One that this process does not follow, or
+    /// that began since, may be anywhere.
+    pub(crate) fn home_of(&self, untagged: SessionKey) -> Option<usize> {
+        let home = self.home.filter(|_| self.tags_sessions() && self.sessions.is_known(untagged))?;
+        self.endpoints.iter().position(|endpoint| endpoint.tag == home)
     }
 
     /// Another configuration is in force: connections are not kept for exchanges to come, and those that go on end with them.
