@@ -65,8 +65,8 @@ impl Rooms {
         let (stop, stopped) = watch::channel(false);
         let board = Arc::new(StatusBoard::default());
         let catalog = start_catalog(&foundation, &board, &stopped)?;
-        let (calls, live) = (proxy.upstream_calls(), (*live).clone());
-        let health = Health::start(settings.health.clone(), calls, live.clone(), board.clone(), telemetry.clone(), stopped.clone());
+        let (upstreams, live) = (proxy.upstream_endpoints(), (*live).clone());
+        let health = Health::start(settings.health.clone(), upstreams, live.clone(), board.clone(), telemetry.clone(), stopped.clone());
         health.show(Arc::new(JwksCheck(proxy.control())));
         let begun = Instant::now();
         let clock = Arc::new(move || Moment { elapsed: begun.elapsed(), wall: SystemTime::now() });

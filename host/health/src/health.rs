@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use watchgate_hooks::{LiveHooks, StatusBoard, UpstreamCalls};
+use watchgate_hooks::{LiveHooks, StatusBoard, UpstreamEndpoints};
 use watchgate_telemetry::{HealthCheckFinished, Telemetry, task};
 
-use crate::check::{CheckKind, CheckStatus, Finding, OwnCheck};
+use crate::check::{Check, CheckKind, CheckStatus, Finding, OwnCheck};
 use crate::plugin_checks::PluginChecks;
 use crate::plugin_states;
 use crate::results::Results;
@@ -28,7 +28,8 @@ pub struct HealthConfig {
     pub probe_timeout: Duration,
     /// The names of the servers to probe.
     pub servers: Vec<String>,
-    /// Whether a server that is not up makes the whole gateway not ready. Off by default: the servers beside it work.
+    /// Whether a server that a probe found down makes the whole gateway not ready, and at the start one whose first probe has not ended. Off by
+    /// default: the servers beside it work.
     pub ready_requires_upstreams: bool,
 }
 
@@ -49,6 +50,8 @@ pub struct Health {
     board: Arc<StatusBoard>,
     own: Mutex<Vec<Arc<dyn OwnCheck>>>,
     draining: AtomicBool,
+    /// Servers of the configuration at the start whose first probe is still to end.
+    unprobed: Mutex<Vec<String>>,
     started: Instant,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -66,7 +69,7 @@ impl Health {
     /// Starts checking at once. Runs on a tokio runtime, until `shutdown` is true.
     pub fn start(
         config: HealthConfig,
-        calls: Arc<dyn UpstreamCalls>,
+        upstreams: Arc<dyn UpstreamEndpoints>,
         live: Arc<LiveHooks>,
         board: Arc<StatusBoard>,
         telemetry: Arc<Telemetry>,
@@ -79,12 +82,13 @@ impl Health {
         for server in &config.servers {
             watched.results.open(CheckKind::Upstream, server, now);
         }
-        let task = tokio::spawn(task::named("health", "", work(calls, Arc::clone(&watched), shutdown)));
+        let task = tokio::spawn(task::named("health", "", work(upstreams, Arc::clone(&watched), shutdown)));
         Arc::new(Self {
             watched,
             board,
             own: Mutex::default(),
             draining: AtomicBool::new(false),
+            unprobed: Mutex::new(config.servers),
             started: Instant::now(),
             task: Mutex::new(Some(task)),
         })
@@ -121,12 +125,14 @@ impl Health {
         self.look_at_own();
         let checks = self.watched.results.all();
         let startup = *self.watched.startup_done.borrow();
+        let unprobed = self.unprobed_of(&checks);
         let not_ready_because = not_ready_because(&Situation {
             startup_done: startup,
             draining: self.draining.load(Ordering::Acquire),
             missing_required: &self.watched.live.load().missing_required,
             plugins: &plugins,
             requires_upstreams: self.watched.config.borrow().ready_requires_upstreams,
+            unprobed: &unprobed,
             checks: &checks,
         });
         let ready = not_ready_because.is_empty();
@@ -155,6 +161,14 @@ impl Health {
         }
     }
 
+    /// Which servers of the start nothing is known of yet. One that was known once is never among them again.
+    fn unprobed_of(&self, checks: &[Check]) -> Vec<String> {
+        let mut unprobed = self.unprobed.lock();
+        let is_open = |check: &Check, name: &str| check.kind == CheckKind::Upstream && check.name == name && check.checked_at_ms.is_none();
+        unprobed.retain(|name| checks.iter().any(|check| is_open(check, name)));
+        unprobed.clone()
+    }
+
     /// Waits until all checks have ended, after `shutdown`.
     pub async fn stopped(&self) {
         let task = self.task.lock().take();
@@ -167,12 +181,12 @@ impl Health {
 }
 
 /// Owns every checking task; they end with it.
-async fn work(calls: Arc<dyn UpstreamCalls>, watched: Arc<Watched>, mut shutdown: watch::Receiver<bool>) {
+async fn work(upstreams: Arc<dyn UpstreamEndpoints>, watched: Arc<Watched>, mut shutdown: watch::Receiver<bool>) {
     let mut swaps = watched.live.subscribe();
     let mut startup = watched.startup_done.subscribe();
     let mut config = watched.config.subscribe();
     config.mark_changed();
-    let mut servers = ServerChecks::new(Arc::clone(&watched), calls);
+    let mut servers = ServerChecks::new(Arc::clone(&watched), upstreams);
     let mut plugins = PluginChecks::new(Arc::clone(&watched));
     loop {
         if config.has_changed().unwrap_or_default() {

@@ -1,39 +1,106 @@
-//! Whether a server is up: it takes a connection, and it answers as an MCP server.
+//! Whether a server is up: one of its endpoints takes a connection, and answers as an MCP server.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use watchgate_hooks::{AskError, BoxFuture, Era, McpSession, UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse};
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use watchgate_hooks::{
+    AskError, BoxFuture, Era, KeptFrom, UpstreamCallError, UpstreamCalls, UpstreamEndpoint, UpstreamEndpoints, UpstreamRequest,
+    UpstreamResponse, probe,
+};
 
 use crate::check::{CheckStatus, Finding};
 
-/// Probes one server.
+/// Probes one server: each of its endpoints, all at once.
 ///
 /// Two steps tell an operator whether the host or the server on it is the trouble. The second asks `server/discover`, else `initialize`;
 /// a result is healthy. A server that wants credentials (401, 403) is up: the gateway has none of its own to show.
 pub(crate) struct Probe {
     server: String,
     timeout: Duration,
-    calls: Arc<Listening>,
-    session: McpSession,
+    upstreams: Arc<dyn UpstreamEndpoints>,
+    /// Of the endpoints that there were at the last run, by authority.
+    eras: Mutex<BTreeMap<String, Era>>,
+}
+
+/// What the probe of one endpoint found.
+struct Look {
+    authority: String,
+    finding: Finding,
+    era: Option<Era>,
+    kept_from: KeptFrom,
 }
 
 impl Probe {
-    pub fn new(server: String, timeout: Duration, calls: Arc<dyn UpstreamCalls>) -> Self {
-        let calls = Arc::new(Listening { calls, status: AtomicU16::new(0) });
-        let session = McpSession::new(Arc::clone(&calls) as Arc<dyn UpstreamCalls>);
-        Self { server, timeout, calls, session }
+    pub fn new(server: String, timeout: Duration, upstreams: Arc<dyn UpstreamEndpoints>) -> Self {
+        Self { server, timeout, upstreams, eras: Mutex::default() }
     }
 
     /// Probes once; each of the two steps may take the timeout.
     pub async fn run(&self) -> Finding {
-        if let Err(error) = self.calls.connect(&self.server, self.timeout).await {
-            return Finding::new(CheckStatus::Failing, format!("TCP: {error}"));
+        let endpoints = self.upstreams.endpoints(&self.server);
+        let looks = join_all(endpoints.iter().map(|endpoint| self.look_at(&**endpoint))).await;
+        *self.eras.lock() = looks.iter().filter_map(|look| Some((look.authority.clone(), look.era?))).collect();
+        summary(&looks)
+    }
+
+    async fn look_at(&self, endpoint: &dyn UpstreamEndpoint) -> Look {
+        let authority = endpoint.authority().to_owned();
+        let known = self.eras.lock().get(&authority).copied();
+        let calls = Listening { calls: endpoint, status: AtomicU16::new(0) };
+        let (finding, era) = match endpoint.connect(&self.server, self.timeout).await {
+            Err(error) => (Finding::new(CheckStatus::Failing, format!("TCP: {error}")), None),
+            Ok(()) => {
+                let answer = probe(&calls, &self.server, known, self.timeout).await;
+                let era = answer.as_ref().ok().copied();
+                (judge(answer, calls.status()), era)
+            }
+        };
+        endpoint.note_probe(calls.status() != 0);
+        // One that did not answer now may speak as it did before.
+        Look { authority, finding, era: era.or(known), kept_from: endpoint.kept_from() }
+    }
+}
+
+/// What the endpoints together mean: the server is up when one of them is, and all is well when all are, and open to clients.
+fn summary(looks: &[Look]) -> Finding {
+    let is_several = looks.len() > 1;
+    let Some(best) = looks.iter().min_by_key(|look| rank(look.finding.status)) else {
+        return Finding::new(CheckStatus::Failing, "the server is not configured");
+    };
+    if best.finding.status == CheckStatus::Failing && !is_several {
+        return best.finding.clone();
+    }
+    let is_up = best.finding.status != CheckStatus::Failing;
+    let mut details: Vec<String> = is_up.then(|| best.finding.detail.clone()).into_iter().collect();
+    for look in looks {
+        let name = if is_several { format!("{}: ", look.authority) } else { String::new() };
+        if look.finding.status != CheckStatus::Ok && !std::ptr::eq(look, best) || !is_up {
+            details.push(format!("{name}{}", look.finding.detail));
         }
-        self.calls.status.store(0, Ordering::Relaxed);
-        let answer = self.session.probe(&self.server, self.timeout).await;
-        judge(answer, self.calls.status.load(Ordering::Relaxed))
+        match look.kept_from {
+            KeptFrom::Nobody => {}
+            KeptFrom::ByBreaker => details.push(format!("{name}the circuit breaker is open")),
+            KeptFrom::ByHand => details.push(format!("{name}the circuit breaker is open (by hand)")),
+        }
+    }
+    let is_well = looks.iter().all(|look| look.finding.status == CheckStatus::Ok && look.kept_from == KeptFrom::Nobody);
+    let status = match (is_up, is_well) {
+        (false, _) => CheckStatus::Failing,
+        (true, false) => CheckStatus::Degraded,
+        (true, true) => CheckStatus::Ok,
+    };
+    Finding::new(status, details.join("; "))
+}
+
+fn rank(status: CheckStatus) -> u8 {
+    match status {
+        CheckStatus::Ok => 0,
+        CheckStatus::Degraded => 1,
+        CheckStatus::Failing | CheckStatus::Unknown => 2,
     }
 }
 
@@ -54,12 +121,19 @@ fn judge(answer: Result<Era, AskError>, status: u16) -> Finding {
 }
 
 /// Passes everything on and notes the last HTTP status, which an [`AskError`] does not carry.
-struct Listening {
-    calls: Arc<dyn UpstreamCalls>,
+struct Listening<'e> {
+    calls: &'e dyn UpstreamEndpoint,
     status: AtomicU16,
 }
 
-impl UpstreamCalls for Listening {
+impl Listening<'_> {
+    /// 0 for none.
+    fn status(&self) -> u16 {
+        self.status.load(Ordering::Relaxed)
+    }
+}
+
+impl UpstreamCalls for Listening<'_> {
     fn servers(&self) -> Vec<String> {
         self.calls.servers()
     }
@@ -102,5 +176,35 @@ mod tests {
         check(rpc(), 500, CheckStatus::Failing, "MCP: the server answered with error -32603");
         let late = Err(AskError::Upstream(UpstreamCallError::Timeout(Duration::from_secs(2))));
         check(late, 401, CheckStatus::Failing, "MCP: no answer within 2s");
+    }
+
+    #[test]
+    fn endpoints_together_mean() {
+        use CheckStatus::{Degraded, Failing, Ok};
+        use KeptFrom::{ByBreaker, ByHand, Nobody};
+        let check = |endpoints: &[(CheckStatus, &str, KeptFrom)], status, detail: &str| {
+            let look = |(number, (status, detail, kept_from)): (usize, &(CheckStatus, &str, KeptFrom))| Look {
+                authority: format!("h:{number}"),
+                finding: Finding::new(*status, *detail),
+                era: None,
+                kept_from: *kept_from,
+            };
+            let looks: Vec<Look> = endpoints.iter().enumerate().map(look).collect();
+            assert_eq!(summary(&looks), Finding::new(status, detail));
+        };
+        check(&[], Failing, "the server is not configured");
+        check(&[(Ok, "answers", Nobody)], Ok, "answers");
+        check(&[(Degraded, "error 1", Nobody)], Degraded, "error 1");
+        check(&[(Failing, "refused", ByBreaker)], Failing, "refused");
+        check(&[(Ok, "answers", ByHand)], Degraded, "answers; the circuit breaker is open (by hand)");
+        check(&[(Ok, "answers", Nobody), (Ok, "answers", Nobody)], Ok, "answers");
+        check(&[(Failing, "refused", Nobody), (Ok, "answers", Nobody)], Degraded, "answers; h:0: refused");
+        check(
+            &[(Ok, "answers", ByBreaker), (Failing, "silent", ByBreaker)],
+            Degraded,
+            "answers; h:0: the circuit breaker is open; h:1: silent; h:1: the circuit breaker is open",
+        );
+        check(&[(Failing, "refused", Nobody), (Failing, "silent", Nobody)], Failing, "h:0: refused; h:1: silent");
+        check(&[(Degraded, "error 1", Nobody), (Failing, "silent", Nobody)], Degraded, "error 1; h:1: silent");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use watchgate_hooks::UpstreamCalls;
+use watchgate_hooks::UpstreamEndpoints;
 use watchgate_telemetry::{ServerUp, task};
 
 use crate::check::{CheckKind, CheckStatus, Finding};
@@ -18,7 +18,7 @@ use crate::probe::Probe;
 /// The running probes by server name.
 pub(crate) struct ServerChecks {
     watched: Arc<Watched>,
-    calls: Arc<dyn UpstreamCalls>,
+    upstreams: Arc<dyn UpstreamEndpoints>,
     running: BTreeMap<String, Running>,
 }
 
@@ -35,8 +35,8 @@ struct Pace {
 }
 
 impl ServerChecks {
-    pub fn new(watched: Arc<Watched>, calls: Arc<dyn UpstreamCalls>) -> Self {
-        Self { watched, calls, running: BTreeMap::new() }
+    pub fn new(watched: Arc<Watched>, upstreams: Arc<dyn UpstreamEndpoints>) -> Self {
+        Self { watched, upstreams, running: BTreeMap::new() }
     }
 
     /// Makes the running probes those of `config`: one whose server is gone, or whose pace is another, ends, even in the middle of a run.
@@ -56,7 +56,7 @@ impl ServerChecks {
         for server in &config.servers {
             if !self.running.contains_key(server) {
                 self.watched.results.open(CheckKind::Upstream, server, SystemTime::now());
-                let work = probe_for_ever(server.clone(), pace, Arc::clone(&self.calls), Arc::clone(&self.watched));
+                let work = probe_for_ever(server.clone(), pace, Arc::clone(&self.upstreams), Arc::clone(&self.watched));
                 let task = tokio::spawn(task::named("server probe", server, work));
                 self.running.insert(server.clone(), Running { pace, task });
             }
@@ -74,11 +74,11 @@ impl ServerChecks {
     }
 }
 
-async fn probe_for_ever(server: String, pace: Pace, calls: Arc<dyn UpstreamCalls>, watched: Arc<Watched>) {
-    let probe = Arc::new(Probe::new(server.clone(), pace.timeout, calls));
+async fn probe_for_ever(server: String, pace: Pace, upstreams: Arc<dyn UpstreamEndpoints>, watched: Arc<Watched>) {
+    let probe = Arc::new(Probe::new(server.clone(), pace.timeout, upstreams));
     repeat(pace.interval, || async {
         let (begun, probe) = (Instant::now(), Arc::clone(&probe));
-        // The probe keeps its own time, twice the timeout; this bound is for an implementation of `UpstreamCalls` that does not.
+        // The probe keeps its own time, twice the timeout; this bound is for an implementation of `UpstreamEndpoints` that does not.
         let call = contained(pace.timeout * 3, async move { probe.run().await });
         let found = call.await.unwrap_or_else(|problem| Finding::new(CheckStatus::Failing, problem));
         watched.telemetry.emit(ServerUp { server: &server, up: found.status != CheckStatus::Failing });

@@ -28,6 +28,8 @@ pub(crate) struct Situation<'a> {
     /// Says why they are missing.
     pub plugins: &'a [PluginStatus],
     pub requires_upstreams: bool,
+    /// Servers that were there at the start and were not probed since.
+    pub unprobed: &'a [String],
     pub checks: &'a [Check],
 }
 
@@ -42,7 +44,8 @@ pub(crate) fn not_ready_because(situation: &Situation<'_>) -> Vec<String> {
     }
     reasons.extend(situation.missing_required.iter().map(|plugin| not_live(plugin, situation.plugins)));
     if situation.requires_upstreams {
-        let down = situation.checks.iter().filter(|check| check.kind == CheckKind::Upstream && check.status != CheckStatus::Ok);
+        reasons.extend(situation.unprobed.iter().map(|server| format!("server `{server}` was not probed yet")));
+        let down = situation.checks.iter().filter(|check| check.kind == CheckKind::Upstream && check.status == CheckStatus::Failing);
         reasons.extend(down.map(|check| format!("server `{}` is not up", check.name)));
     }
     reasons
@@ -125,6 +128,7 @@ mod tests {
             missing_required: &[],
             plugins: &[],
             requires_upstreams: false,
+            unprobed: &[],
             checks: &upstreams,
         };
         let missing = ["redact".to_owned()];
@@ -139,5 +143,13 @@ mod tests {
             &["required plugin `redact` is not live: its file was refused (empty)"],
         );
         check(Situation { requires_upstreams: true, ..ready }, &["server `x` is not up"]);
+        // One that a reload has added is unknown until it was probed, and that is not down.
+        for known in [Ok, Degraded, Unknown] {
+            check(Situation { requires_upstreams: true, checks: &checks(&[(Upstream, known, 0)]), ..ready }, &[]);
+        }
+        let unprobed = ["y".to_owned()];
+        check(Situation { unprobed: &unprobed, checks: &[], ..ready }, &[]);
+        let at_start = Situation { requires_upstreams: true, unprobed: &unprobed, checks: &[], ..ready };
+        check(at_start, &["server `y` was not probed yet"]);
     }
 }

@@ -89,17 +89,6 @@ impl McpSession {
         self.remember(server, known, asked)
     }
 
-    /// Whether the server speaks MCP: asks `server/discover`, else `initialize`.
-    ///
-    /// # Errors
-    /// See [`AskError`].
-    pub async fn probe(&self, server: &str, deadline: Duration) -> Result<Era, AskError> {
-        let talk = Talk::new(&*self.calls, server, deadline);
-        let known = self.era(server);
-        let probed = talk.probe(known).await;
-        self.remember(server, known, probed.map(|era| (era, era)))
-    }
-
     /// The era of a server that answered before.
     pub fn era(&self, server: &str) -> Option<Era> {
         self.eras.lock().get(server).copied()
@@ -129,6 +118,14 @@ pub async fn ask(
     deadline: Duration,
 ) -> Result<Bytes, AskError> {
     Talk::new(calls, server, deadline).ask(None, method, params_json).await.map(|(_, result)| result)
+}
+
+/// Whether a server speaks MCP: asks `server/discover`, else `initialize`. One that was `known` to speak an era before is asked in that first.
+///
+/// # Errors
+/// See [`AskError`].
+pub async fn probe(calls: &dyn UpstreamCalls, server: &str, known: Option<Era>, deadline: Duration) -> Result<Era, AskError> {
+    Talk::new(calls, server, deadline).probe(known).await
 }
 
 /// All that is said to one server for one question.
@@ -207,9 +204,17 @@ impl<'a> Talk<'a> {
         if known != Some(Era::Legacy) && self.discover().await?.is_some() {
             return Ok(Era::Modern);
         }
-        let legacy = self.initialize().await?;
-        self.end(&legacy).await;
-        Ok(Era::Legacy)
+        match self.initialize().await {
+            Ok(legacy) => {
+                self.end(&legacy).await;
+                Ok(Era::Legacy)
+            }
+            Err(error @ (AskError::Rpc { .. } | AskError::Protocol(_))) if known == Some(Era::Legacy) => {
+                // Another version of the server may have taken its place.
+                self.discover().await?.map(|_| Era::Modern).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The result of `server/discover`, `None` when the server does not know it. A legacy server may say so in any way, or not at all: it

@@ -24,7 +24,7 @@ mod string_index;
 mod trigger;
 mod upstream;
 
-pub use ask::{AskError, Era, McpSession, ask};
+pub use ask::{AskError, Era, McpSession, ask, probe};
 pub use chain::{CallOutcome, ChainResult, ChainedPolicy, Denial, DenyReason, PolicyCall, RedactionChain, check_edits};
 pub use cleared::{Cleared, ClearedRecord, UnclearedRecord, clear};
 pub use derivation_queue::{DerivationQueue, MAX_OPERATIONS, MAX_QUEUED_BYTES};
@@ -38,4 +38,4 @@ pub use policy::{
 };
 pub use status::{Generation, KindSet, PluginKind, PluginState, PluginStatus, unix_ms};
 pub use status_board::StatusBoard;
-pub use upstream::{UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse};
+pub use upstream::{KeptFrom, UpstreamCallError, UpstreamCalls, UpstreamEndpoint, UpstreamEndpoints, UpstreamRequest, UpstreamResponse};

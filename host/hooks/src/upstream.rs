@@ -1,5 +1,6 @@
 //! Plain bytes to a configured server: how health probes and plugins reach upstreams without knowing the proxy.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,4 +65,32 @@ pub trait UpstreamCalls: Send + Sync {
         request: UpstreamRequest,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<UpstreamResponse, UpstreamCallError>>;
+}
+
+/// Reaches each endpoint of a configured server by itself, for whoever asks how it is. Implemented by the proxy.
+pub trait UpstreamEndpoints: Send + Sync {
+    /// Those of a server, in the order of the configuration. None for a server that is not configured.
+    fn endpoints(&self, server: &str) -> Vec<Arc<dyn UpstreamEndpoint>>;
+}
+
+/// One endpoint of a server. What is asked through it goes there, whatever its circuit breaker says and however it is balanced, and counts for
+/// neither: only [`UpstreamEndpoint::note_probe`] does.
+pub trait UpstreamEndpoint: UpstreamCalls {
+    /// Its authority, as in logs and labels.
+    fn authority(&self) -> &str;
+    /// Whether clients' requests are kept from it now, and by whom.
+    fn kept_from(&self) -> KeptFrom;
+    /// Whether it answered when it was probed, in whatever way: one that does not is passed over while there are others.
+    fn note_probe(&self, answered: bool);
+}
+
+/// What stands between clients and an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptFrom {
+    /// Nothing.
+    Nobody,
+    /// Its circuit breaker is open.
+    ByBreaker,
+    /// An operator has opened its circuit breaker by hand.
+    ByHand,
 }

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
 use watchgate_mcp::{Direction, MessageKind, Outcome, RequestId};
-use watchgate_telemetry::Limit;
+use watchgate_telemetry::{Limit, UpstreamCause};
 
 use crate::answer_head::Asked;
 use crate::body::Body;
@@ -290,14 +290,21 @@ async fn gather(exchange: &mut Exchange, upstream: &mut Source, cap: usize) -> R
     loop {
         let frame = poll_fn(|context| match upstream.poll_frame(context) {
             std::task::Poll::Ready(frame) => std::task::Poll::Ready(Ok(frame)),
-            std::task::Poll::Pending => patience.poll_over(context).map(|()| Err(Gathering::Failed(Fault::SilentAnswer))),
+            std::task::Poll::Pending => patience.poll_over(context).map(|()| {
+                upstream.give_up();
+                exchange.note_cause(Some(UpstreamCause::Timeout));
+                Err(Gathering::Failed(Fault::SilentAnswer))
+            }),
         })
         .await?;
         patience.note_progress();
         let data = match frame {
             None => break,
             Some(Err(SourceError::Decode(DecodeError::TooLarge))) => return Err(Gathering::TooLarge),
-            Some(Err(_)) => return Err(Gathering::Failed(Fault::BrokenAnswer)),
+            Some(Err(error)) => {
+                exchange.note_cause(error.cause());
+                return Err(Gathering::Failed(Fault::BrokenAnswer));
+            }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => data,
                 Err(frame) => {

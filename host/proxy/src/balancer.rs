@@ -42,6 +42,11 @@ impl Balancer {
         balancer
     }
 
+    /// What is known of one of them.
+    pub(crate) fn health(&self, index: usize) -> &Arc<EndpointHealth> {
+        &self.endpoints[index]
+    }
+
     /// An endpoint for the next exchange. `random(n)` is evenly distributed below `n`; `exclude` are endpoints that were tried already;
     /// `usable` says whether the breaker of an endpoint would let an exchange through.
     ///

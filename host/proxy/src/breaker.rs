@@ -78,6 +78,10 @@ pub(crate) enum Attempt {
     ConnectFailed,
     /// Nobody waited for the end, so nothing is known.
     Abandoned,
+    /// The same, after a wait that was long: a balancer may draw its conclusions, but a share of errors is one of answers.
+    GivenUp,
+    /// The connection had carried an exchange before, and was closed by the server just when this one began: nothing is known either.
+    Stale,
 }
 
 /// What metrics and operators see.
@@ -223,7 +227,7 @@ impl Breaker {
             return None;
         }
         let connect_failures = match attempt {
-            Attempt::Abandoned => return None,
+            Attempt::Abandoned | Attempt::GivenUp | Attempt::Stale => return None,
             Attempt::ConnectFailed => self.connect_failures.fetch_add(1, Relaxed).saturating_add(1),
             Attempt::Ok | Attempt::Failed => {
                 if self.connect_failures.load(Relaxed) != 0 {
@@ -260,7 +264,7 @@ impl Breaker {
                 self.open(&mut opened, now);
                 Some(BreakerState::Open)
             }
-            Attempt::Abandoned => {
+            Attempt::Abandoned | Attempt::GivenUp | Attempt::Stale => {
                 // The next exchange is the next trial.
                 opened.until = Duration::ZERO;
                 self.turn(Gate::Open);

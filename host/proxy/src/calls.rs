@@ -13,8 +13,9 @@ use watchgate_mcp::sse::SseAssembler;
 use watchgate_mcp::{Envelope, RequestId};
 
 use crate::connect::{ConnectError, open_stream};
+use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::forward::{Notes, Outgoing, forward};
+use crate::forward::{Answered, Notes, Outgoing, Sent, forward};
 use crate::headers::{self, Content};
 use crate::scan::scan;
 use crate::server::{Server, Shared};
@@ -41,18 +42,17 @@ impl Calls {
         request: UpstreamRequest,
         deadline: Duration,
     ) -> Result<UpstreamResponse, UpstreamCallError> {
-        let awaited = request.awaited_id.as_deref().and_then(|id| RequestId::from_json(id.as_bytes()));
-        let answered = forward(&self.0, server, outgoing(server, request)?, &mut Notes::default()).await.map_err(|fault| match fault {
-            Fault::ConnectTimeout | Fault::HeadTimeout => UpstreamCallError::Timeout(deadline),
-            Fault::Unreachable => UpstreamCallError::Unreachable("no connection".into()),
+        let awaited = awaited_id(&request);
+        let mut sent = Sent::default();
+        let forwarded = forward(&self.0, server, outgoing(server, request)?, Notes { trace: None, sent: &mut sent }).await;
+        let answered = forwarded.map_err(|fault| match (fault, sent.cause) {
+            (Fault::ConnectTimeout | Fault::HeadTimeout, _) => UpstreamCallError::Timeout(deadline),
+            (Fault::BreakerOpen(_), _) => UpstreamCallError::Unreachable("the circuit breaker is open".into()),
+            (Fault::BreakerOpenByHand(_), _) => UpstreamCallError::Unreachable("the circuit breaker is open (by hand)".into()),
+            (Fault::Unreachable, Some(cause)) => UpstreamCallError::Unreachable(format!("no connection ({})", cause.as_str())),
             _ => UpstreamCallError::Unreachable("the connection broke before an answer".into()),
         })?;
-        let (parts, incoming) = answered.response.into_parts();
-        let body = match &awaited {
-            None => Bytes::new(),
-            Some(id) => read_answer(&parts.headers, UpstreamBody::new(incoming, answered.carrier, answered.lease), id).await?,
-        };
-        Ok(UpstreamResponse { status: parts.status.as_u16(), headers: plain_headers(&parts.headers), body })
+        respond(answered, awaited.as_ref()).await
     }
 }
 
@@ -64,12 +64,14 @@ impl UpstreamCalls for Calls {
     fn connect<'a>(&'a self, server: &'a str, deadline: Duration) -> BoxFuture<'a, Result<(), UpstreamCallError>> {
         Box::pin(async move {
             let server = self.server(server)?;
-            let endpoint = server.endpoints.first().ok_or_else(|| UpstreamCallError::UnknownServer(server.name.to_string()))?;
-            match open_stream(endpoint, deadline).await {
-                Ok(_) => Ok(()),
-                Err(ConnectError::Timeout(after)) => Err(UpstreamCallError::Timeout(after)),
-                Err(error) => Err(UpstreamCallError::Unreachable(error.to_string())),
+            let mut result = Err(UpstreamCallError::UnknownServer(server.name.to_string()));
+            for endpoint in &server.endpoints {
+                result = try_connect(endpoint, deadline).await;
+                if result.is_ok() {
+                    break;
+                }
             }
+            result
         })
     }
 
@@ -88,7 +90,32 @@ impl UpstreamCalls for Calls {
     }
 }
 
-fn outgoing(server: &Server, request: UpstreamRequest) -> Result<Outgoing, UpstreamCallError> {
+/// Opens a connection and closes it again.
+pub(crate) async fn try_connect(endpoint: &Endpoint, deadline: Duration) -> Result<(), UpstreamCallError> {
+    match open_stream(endpoint, deadline).await {
+        Ok(_) => Ok(()),
+        Err(ConnectError::Timeout(after)) => Err(UpstreamCallError::Timeout(after)),
+        Err(error) => Err(UpstreamCallError::Unreachable(error.to_string())),
+    }
+}
+
+/// The id whose answer is awaited.
+pub(crate) fn awaited_id(request: &UpstreamRequest) -> Option<RequestId> {
+    request.awaited_id.as_deref().and_then(|id| RequestId::from_json(id.as_bytes()))
+}
+
+/// Reads as much of an answer as is awaited.
+pub(crate) async fn respond(answered: Answered, awaited: Option<&RequestId>) -> Result<UpstreamResponse, UpstreamCallError> {
+    let (parts, incoming) = answered.response.into_parts();
+    let body = match awaited {
+        None => Bytes::new(),
+        Some(id) => read_answer(&parts.headers, UpstreamBody::new(incoming, answered.carrier, answered.lease), id).await?,
+    };
+    Ok(UpstreamResponse { status: parts.status.as_u16(), headers: plain_headers(&parts.headers), body })
+}
+
+/// A request of the gateway's own as the server gets it.
+pub(crate) fn outgoing(server: &Server, request: UpstreamRequest) -> Result<Outgoing, UpstreamCallError> {
     let bad = |what: &str| UpstreamCallError::Protocol(format!("the request's {what} is not legal HTTP"));
     let mut headers = HeaderMap::new();
     for (name, value) in request.headers {

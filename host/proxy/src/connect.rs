@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
-use watchgate_telemetry::UpstreamConnected;
+use tokio::net::{TcpStream, lookup_host};
+use watchgate_telemetry::{UpstreamCause, UpstreamConnected};
 
+use crate::cause;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
 use crate::server::{Server, Shared};
@@ -19,9 +20,15 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Why no connection could be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    /// The name did not resolve, no address answered, or TLS failed.
+    /// The name did not resolve.
     #[error("{0}")]
-    Failed(std::io::Error),
+    Dns(std::io::Error),
+    /// No address of it let the gateway in.
+    #[error("{0}")]
+    Tcp(std::io::Error),
+    /// TLS failed.
+    #[error("TLS: {0}")]
+    Tls(std::io::Error),
     /// No answer in time.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
@@ -35,6 +42,17 @@ impl ConnectError {
     pub(crate) fn fault(&self) -> Fault {
         if matches!(self, Self::Timeout(_)) { Fault::ConnectTimeout } else { Fault::Unreachable }
     }
+
+    /// What operators are told.
+    pub(crate) fn cause(&self) -> UpstreamCause {
+        match self {
+            Self::Dns(_) => UpstreamCause::Dns,
+            Self::Tcp(error) => cause::of_io(error),
+            Self::Tls(error) => cause::of_tls(error),
+            Self::Timeout(_) => UpstreamCause::Timeout,
+            Self::Handshake(error) => cause::of_http(error),
+        }
+    }
 }
 
 /// A fresh connection, counted.
@@ -42,9 +60,6 @@ pub(crate) async fn connect(shared: &Shared, server: &Server, endpoint: &Endpoin
     let begun = Instant::now();
     let result = open(server, endpoint, patience).await;
     shared.telemetry.emit(UpstreamConnected { server: &server.metrics, duration: begun.elapsed(), ok: result.is_ok() });
-    if let Err(error) = &result {
-        tracing::debug!(server = %server.name, endpoint = endpoint.config.authority, %error, "no connection to the server");
-    }
     result
 }
 
@@ -63,19 +78,26 @@ pub(crate) async fn open_stream(endpoint: &Endpoint, patience: Duration) -> Resu
         match &endpoint.tls {
             None => Ok(MaybeTls::Tcp(stream)),
             Some(tls) => {
-                let name = tls.server_name(&endpoint.config.host).map_err(std::io::Error::other)?;
-                tls.connect(name, stream).await
+                let name = tls.server_name(&endpoint.config.host).map_err(|error| ConnectError::Tls(std::io::Error::other(error)))?;
+                tls.connect(name, stream).await.map_err(ConnectError::Tls)
             }
         }
     };
-    tokio::time::timeout(patience, connecting).await.map_err(|_| ConnectError::Timeout(patience))?.map_err(ConnectError::Failed)
+    tokio::time::timeout(patience, connecting).await.map_err(|_| ConnectError::Timeout(patience))?
 }
 
-async fn connect_tcp(host: &str, port: u16) -> std::io::Result<TcpStream> {
+async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let stream = match host.parse::<IpAddr>() {
-        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await?,
-        Err(_) => TcpStream::connect((host, port)).await?,
-    };
+        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await,
+        Err(_) => {
+            let addresses: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(ConnectError::Dns)?.collect();
+            if addresses.is_empty() {
+                return Err(ConnectError::Dns(std::io::Error::other("the name has no address")));
+            }
+            TcpStream::connect(addresses.as_slice()).await
+        }
+    }
+    .map_err(ConnectError::Tcp)?;
     // Both are refinements: a connection without them still works.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE));

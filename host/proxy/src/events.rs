@@ -13,7 +13,7 @@ use hyper::body::Frame;
 use watchgate_hooks::{BoxFuture, Surface};
 use watchgate_mcp::sse::{SseAssembler, SseParser, SsePart};
 use watchgate_mcp::{Direction, Outcome};
-use watchgate_telemetry::Limit;
+use watchgate_telemetry::{Limit, UpstreamCause};
 
 use crate::body::Cut;
 use crate::decode::{Coding, Decoder, OutputCap};
@@ -109,10 +109,17 @@ impl EventBody {
             match self.upstream.poll_frame(context) {
                 Poll::Pending => {
                     self.exchange.note_waiting();
-                    return self.patience.poll_over(context).map(|()| Some(Err(self.cut(Outcome::Timeout, Cut::Silent))));
+                    return self.patience.poll_over(context).map(|()| {
+                        self.upstream.give_up();
+                        self.exchange.note_cause(Some(UpstreamCause::Timeout));
+                        Some(Err(self.cut(Outcome::Timeout, Cut::Silent)))
+                    });
                 }
                 Poll::Ready(None) => self.source_ended = true,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.cut(Outcome::Aborted, error.into())))),
+                Poll::Ready(Some(Err(error))) => {
+                    self.exchange.note_cause(error.cause());
+                    return Poll::Ready(Some(Err(self.cut(Outcome::Aborted, error.into()))));
+                }
                 Poll::Ready(Some(Ok(frame))) => {
                     self.exchange.note_came(self.patience.note_progress());
                     if let Some(target) = self.upstream.take_messages() {

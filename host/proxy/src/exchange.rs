@@ -14,13 +14,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use watchgate_hooks::{PolicyCall, Surface};
 use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header, rpc_error};
 use watchgate_telemetry::log::LogContext;
-use watchgate_telemetry::{AuthResult, ErrorType, HttpMethod, InFlightGuard};
+use watchgate_telemetry::{AuthResult, ErrorType, HttpMethod, InFlightGuard, UpstreamCause};
 
 use crate::client_connection::Caller;
-use crate::endpoint::Endpoint;
 use crate::error_id::ErrorId;
 use crate::exchange_id::ExchangeId;
 use crate::fault::Fault;
+use crate::forward::{Notes, Sent};
 use crate::late_trace::LateTrace;
 use crate::line_facts::LineFacts;
 use crate::message_targets::OpenTarget;
@@ -68,8 +68,7 @@ pub(crate) struct Exchange {
     client_name: Option<Arc<str>>,
     /// Of the page that asks, once the guard has let it in.
     origin: Option<HeaderValue>,
-    endpoint: Option<Arc<str>>,
-    attempts: u32,
+    sent: Sent,
     places: Places,
     pub(crate) id: ExchangeId,
     line: LineFacts,
@@ -120,8 +119,7 @@ impl Exchange {
             client: client.address,
             client_name: None,
             origin: None,
-            endpoint: None,
-            attempts: 0,
+            sent: Sent::default(),
             places: Places::default(),
             id: ExchangeId::of(&request.headers, tells_id),
             line: LineFacts::default(),
@@ -262,16 +260,19 @@ impl Exchange {
         self.client.ip()
     }
 
-    /// The endpoint that answered.
-    pub(crate) fn note_endpoint(&mut self, endpoint: &Endpoint) {
-        if self.server.endpoints.len() > 1 {
-            self.endpoint = Some(endpoint.authority.clone());
-        }
+    /// What is to be noted while the request is forwarded.
+    pub(crate) fn notes(&mut self) -> Notes<'_> {
+        Notes { trace: self.trace.as_deref_mut(), sent: &mut self.sent }
     }
 
-    /// How often the request was tried.
-    pub(crate) fn note_attempts(&mut self, attempts: u32) {
-        self.attempts = attempts;
+    /// Where the request went, so far.
+    pub(crate) fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// Why the answer is not whole, where that is the server's doing.
+    pub(crate) fn note_cause(&mut self, cause: Option<UpstreamCause>) {
+        self.sent.cause = cause;
     }
 
     /// A place among the server's exchanges, held until this one is over.

@@ -110,6 +110,9 @@ faults! {
     /// The circuit breaker of every endpoint is open.
     BreakerOpen(RetryAfter): SERVICE_UNAVAILABLE UNAVAILABLE "circuit_open" "upstream" Unreachable
         "the MCP server has failed too often and is left alone for a while";
+    /// The same by the hand of an operator.
+    BreakerOpenByHand(RetryAfter): SERVICE_UNAVAILABLE UNAVAILABLE "circuit_open" "gateway" Unreachable
+        "an operator keeps requests from the MCP server for now";
     /// A required plugin is not live.
     PluginMissing: SERVICE_UNAVAILABLE UNAVAILABLE "required_plugin_not_live" "gateway" HttpError
         "a plugin that this gateway requires is not live";
@@ -155,11 +158,18 @@ impl Fault {
         }
     }
 
+    /// From the wait that a breaker asks for that an operator has opened.
+    pub(crate) fn breaker_open_by_hand(wait: Duration) -> Self {
+        Self::BreakerOpenByHand(RetryAfter::new(wait))
+    }
+
     fn retry_after(self) -> Option<u32> {
         match self {
             Self::PluginMissing | Self::TooManyStreams => Some(5),
             Self::Saturated | Self::NoRoom => Some(1),
-            Self::RateLimited(RetryAfter(seconds)) | Self::BreakerOpen(RetryAfter(seconds)) => Some(seconds),
+            Self::RateLimited(RetryAfter(seconds))
+            | Self::BreakerOpen(RetryAfter(seconds))
+            | Self::BreakerOpenByHand(RetryAfter(seconds)) => Some(seconds),
             _ => None,
         }
     }

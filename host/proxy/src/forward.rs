@@ -5,19 +5,22 @@ use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
-use watchgate_telemetry::{EndpointResult, InFlightGuard};
+use watchgate_mcp::header as mcp_header;
+use watchgate_mcp::method::SUBSCRIPTIONS_LISTEN;
+use watchgate_telemetry::UpstreamCause;
 
-use crate::balancer::Outstanding;
-use crate::breaker::{Admitted, Attempt};
+use crate::breaker::{Admitted, Attempt, Forced};
+use crate::cause;
 use crate::client_address::host_for;
-use crate::connect::connect;
+use crate::connect::{ConnectError, connect};
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
+use crate::lease::Lease;
 use crate::server::{Server, Shared};
-use crate::trace_notes::{AttemptNote, TraceNotes};
+use crate::trace_notes::{ConnectNote, TraceNotes};
 use crate::tries::Tries;
 use crate::upstream_connection::{Carrier, SendFailure};
 use crate::whole_body::WholeBody;
@@ -42,96 +45,151 @@ pub(crate) struct Answered {
     pub(crate) lease: Lease,
 }
 
-/// An endpoint that is busy with an exchange, until this is dropped.
-pub(crate) struct Lease {
-    pub(crate) endpoint: Arc<Endpoint>,
-    _outstanding: Outstanding,
-    _in_flight: InFlightGuard,
+/// Why an attempt brought no head.
+struct Failure {
+    /// The request, where it never left: there was no connection, or not one byte was written. Else the server may have seen it.
+    unsent: Option<Box<Request<WholeBody>>>,
+    fault: Fault,
+    attempt: Attempt,
+    trouble: Trouble,
 }
 
-/// Why an attempt brought no head.
-enum Failure {
-    /// The request never left: there was no connection, or not one byte was written.
-    Unsent(Box<Request<WholeBody>>, Fault, Attempt),
-    /// The server may have seen it.
-    Final(Fault),
+/// What operators are told of a failure.
+pub(crate) struct Trouble {
+    pub(crate) cause: UpstreamCause,
+    pub(crate) text: String,
+}
+
+/// What the access line says of where a request went. Written as it goes, because an exchange may be dropped at any moment.
+#[derive(Default)]
+pub(crate) struct Sent {
+    /// The endpoint that was tried last, where the server has several.
+    pub(crate) endpoint: Option<Arc<str>>,
+    /// How often the request was tried.
+    pub(crate) attempts: u32,
+    /// Why the last try brought no answer, or not all of it.
+    pub(crate) cause: Option<UpstreamCause>,
 }
 
 /// What is noted of an exchange while it is forwarded.
-#[derive(Default)]
 pub(crate) struct Notes<'a> {
     pub(crate) trace: Option<&'a mut TraceNotes>,
-    /// How often the request was tried.
-    pub(crate) attempts: u32,
+    pub(crate) sent: &'a mut Sent,
 }
 
-/// Sends the request and waits for the head of the answer.
-pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing, notes: &mut Notes<'_>) -> Result<Answered, Fault> {
-    let begun = tokio::time::Instant::now();
-    let deadline = begun + server.config.timeouts.head;
-    let Outgoing { method, target, headers, client_host, body, only } = outgoing;
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.headers_mut() = headers;
-    let to = Target { path: target, client_host };
-    server.retries.note_request(Instant::now());
-    let mut tries = Tries::new(shared, server, only, begun, deadline);
-    loop {
-        let (endpoint, admitted) = choose(server, only, tries.tried()).map_err(|fault| tries.refused(fault))?;
-        let unsettled = Unsettled { endpoint: endpoint.clone(), admitted: Some(admitted) };
-        let lease = Lease { _outstanding: endpoint.health.begin(), _in_flight: endpoint.metrics.in_flight(), endpoint };
-        tries.begin();
-        notes.attempts = tries.count();
-        if let Some(trace) = &mut notes.trace {
-            trace.begin_attempt(&lease.endpoint);
+impl Notes<'_> {
+    fn begin_attempt(&mut self, server: &Server, endpoint: &Arc<Endpoint>, number: u32) {
+        self.sent.attempts = number;
+        self.sent.cause = None;
+        if server.endpoints.len() > 1 {
+            self.sent.endpoint = Some(endpoint.authority.clone());
         }
-        let connect_timeout = tries.connect_timeout(lease.endpoint.index);
-        let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, connect_timeout, deadline };
-        let result = attempt.run(request, notes.trace.as_deref_mut()).await;
-        if let Some(attempt) = notes.trace.as_deref_mut().and_then(TraceNotes::attempt) {
-            note_attempt(attempt, &result);
+        if let Some(trace) = &mut self.trace {
+            trace.begin_attempt(endpoint);
         }
+    }
+
+    fn end_attempt(&mut self, result: &Result<(Response<Incoming>, Carrier), Failure>) {
+        if let Err(failure) = result {
+            self.sent.cause = Some(failure.trouble.cause);
+        }
+        let Some(attempt) = self.trace.as_deref_mut().and_then(TraceNotes::attempt) else { return };
         match result {
+            // It goes on until the last byte of the answer.
             Ok((response, carrier)) => {
-                note(server, unsettled, if is_trouble(response.status()) { Attempt::Failed } else { Attempt::Ok });
-                return Ok(Answered { response, carrier, lease });
+                attempt.status = Some(response.status().as_u16());
+                attempt.is_http2 = matches!(carrier, Carrier::Http2(_));
             }
-            Err(Failure::Final(fault)) => {
-                note(server, unsettled, Attempt::Failed);
-                return Err(fault);
-            }
-            Err(Failure::Unsent(unsent, fault, kind)) => {
-                let Some(wait) = tries.next_after(lease.endpoint.index, fault) else {
-                    note(server, unsettled, kind);
-                    return Err(fault);
-                };
-                if wait.is_zero() {
-                    note(server, unsettled, kind);
-                } else {
-                    unsettled.forgive(kind);
-                }
-                // It is not busy while nothing is asked of it.
-                drop(lease);
-                if !tries.wait(wait).await {
-                    return Err(fault);
-                }
-                request = *unsent;
+            Err(failure) => {
+                attempt.ended = Some(Instant::now());
+                attempt.failure = Some(failure.fault);
             }
         }
     }
 }
 
-fn note_attempt(attempt: &mut AttemptNote, result: &Result<(Response<Incoming>, Carrier), Failure>) {
-    match result {
-        // It goes on until the last byte of the answer.
-        Ok((response, carrier)) => {
-            attempt.status = Some(response.status().as_u16());
-            attempt.is_http2 = matches!(carrier, Carrier::Http2(_));
+/// Sends the request and waits for the head of the answer.
+pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing, mut notes: Notes<'_>) -> Result<Answered, Fault> {
+    let begun = tokio::time::Instant::now();
+    let deadline = begun + server.config.timeouts.head;
+    let (only, opens_stream) = (outgoing.only, outgoing.opens_stream());
+    let (mut request, to) = outgoing.split();
+    server.retries.note_request(Instant::now());
+    let mut tries = Tries::new(shared, server, only, begun, deadline);
+    loop {
+        let now = Instant::now();
+        let (endpoint, admitted) = choose(server, only, tries.tried(), now).map_err(|fault| tries.refused(fault))?;
+        let mut lease = Lease::new(endpoint, admitted, now);
+        tries.begin();
+        notes.begin_attempt(server, &lease.endpoint, tries.count());
+        let connect_timeout = tries.connect_timeout(lease.endpoint.index);
+        let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, connect_timeout, deadline, keeps_off_pool: false };
+        let result = attempt.run(request, notes.trace.as_deref_mut()).await;
+        notes.end_attempt(&result);
+        let failure = match result {
+            Ok((response, carrier)) => {
+                lease.note_head(response.status(), response.headers(), opens_stream);
+                return Ok(Answered { response, carrier, lease });
+            }
+            Err(failure) => failure,
+        };
+        lease.endpoint.complain(failure.trouble.cause, &failure.trouble.text);
+        let Some(unsent) = failure.unsent else {
+            lease.settle(failure.attempt);
+            return Err(failure.fault);
+        };
+        let Some(wait) = tries.next_after(lease.endpoint.index, failure.fault) else {
+            lease.settle(failure.attempt);
+            return Err(failure.fault);
+        };
+        // Settled or forgiven it is over: it is not busy while nothing is asked of it.
+        if wait.is_zero() {
+            lease.settle(failure.attempt);
+            drop(lease);
+        } else {
+            lease.forgive(failure.attempt);
         }
-        Err(Failure::Unsent(_, fault, _) | Failure::Final(fault)) => {
-            attempt.ended = Some(Instant::now());
-            attempt.failure = Some(*fault);
+        if !tries.wait(wait).await {
+            return Err(failure.fault);
         }
+        request = *unsent;
+    }
+}
+
+/// Asks one endpoint, once, whatever its breaker says; it is not judged by that. Over HTTP/1.1 on a fresh connection: one that was open may just be
+/// closed, which says nothing of the endpoint.
+///
+/// # Errors
+/// When no head of an answer came: what clients would be told, and what operators are.
+pub(crate) async fn ask(
+    shared: &Shared,
+    server: &Server,
+    endpoint: &Arc<Endpoint>,
+    outgoing: Outgoing,
+) -> Result<Answered, (Fault, Trouble)> {
+    let lease = Lease::uncounted(endpoint.clone());
+    let deadline = tokio::time::Instant::now() + server.config.timeouts.head;
+    let (request, to) = outgoing.split();
+    let connect_timeout = server.config.timeouts.connect;
+    let attempt = Attempting { shared, server, endpoint, to: &to, connect_timeout, deadline, keeps_off_pool: true };
+    match attempt.run(request, None).await {
+        Ok((response, carrier)) => Ok(Answered { response, carrier, lease }),
+        Err(failure) => Err((failure.fault, failure.trouble)),
+    }
+}
+
+impl Outgoing {
+    /// Whether it asks for a stream that goes on as long as its client wants it.
+    fn opens_stream(&self) -> bool {
+        self.method == Method::GET || self.headers.get(mcp_header::MCP_METHOD).is_some_and(|method| method == SUBSCRIPTIONS_LISTEN)
+    }
+
+    fn split(self) -> (Request<WholeBody>, Target) {
+        let Self { method, target, headers, client_host, body, only: _ } = self;
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
+        (request, Target { path: target, client_host })
     }
 }
 
@@ -141,16 +199,11 @@ struct Target {
     client_host: Option<HeaderValue>,
 }
 
-/// An answer that stands for a server that is not there, whoever wrote it.
-fn is_trouble(status: StatusCode) -> bool {
-    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
-}
-
 /// An endpoint whose breaker lets the request through.
-fn choose(server: &Server, only: Option<usize>, tried: &[usize]) -> Result<(Arc<Endpoint>, Admitted), Fault> {
-    let now = Instant::now();
+fn choose(server: &Server, only: Option<usize>, tried: &[usize], now: Instant) -> Result<(Arc<Endpoint>, Admitted), Fault> {
     if let Some(endpoint) = only.and_then(|index| server.endpoints.get(index)) {
-        return endpoint.breaker.enter(now).map(|admitted| (endpoint.clone(), admitted)).map_err(Fault::breaker_open);
+        let entered = endpoint.breaker.enter(now).map(|admitted| (endpoint.clone(), admitted));
+        return entered.map_err(|wait| refused(std::slice::from_ref(endpoint), wait));
     }
     let usable = |index: usize| server.endpoints[index].breaker.would_admit(now);
     let mut soonest = Duration::MAX;
@@ -174,61 +227,13 @@ fn choose(server: &Server, only: Option<usize>, tried: &[usize]) -> Result<(Arc<
             Err(wait) => soonest = soonest.min(wait),
         }
     }
-    Err(Fault::breaker_open(if soonest == Duration::MAX { Duration::ZERO } else { soonest }))
+    Err(refused(&server.endpoints, if soonest == Duration::MAX { Duration::ZERO } else { soonest }))
 }
 
-/// An attempt of which is not known yet how it ends. Dropped so, its client has left.
-struct Unsettled {
-    endpoint: Arc<Endpoint>,
-    admitted: Option<Admitted>,
-}
-
-impl Unsettled {
-    /// It failed, but the same request asks again: its last try counts. Else a few patient ones would open the breaker on a server that restarts.
-    fn forgive(mut self, attempt: Attempt) {
-        self.admitted = None;
-        self.endpoint.metrics.request_ended(result_of(attempt));
-    }
-}
-
-impl Drop for Unsettled {
-    fn drop(&mut self) {
-        // The place of a trial is free before this is counted.
-        if self.admitted.take().is_some() {
-            self.endpoint.metrics.request_ended(EndpointResult::Abandoned);
-        }
-    }
-}
-
-fn result_of(attempt: Attempt) -> EndpointResult {
-    match attempt {
-        Attempt::Ok => EndpointResult::Ok,
-        Attempt::Failed => EndpointResult::Failed,
-        Attempt::ConnectFailed => EndpointResult::ConnectFailed,
-        Attempt::Abandoned => EndpointResult::Abandoned,
-    }
-}
-
-/// Says how an attempt ended to everybody who judges the endpoint by it.
-fn note(server: &Server, mut unsettled: Unsettled, attempt: Attempt) {
-    let Some(admitted) = unsettled.admitted.take() else { return };
-    let endpoint = &unsettled.endpoint;
-    let now = Instant::now();
-    endpoint.metrics.request_ended(result_of(attempt));
-    if let Some(state) = admitted.note(now, attempt) {
-        tracing::warn!(server = %server.name, endpoint = %endpoint.authority, ?state, "the circuit breaker of an endpoint changed");
-        endpoint.show_breaker(now);
-    }
-    match attempt {
-        Attempt::Ok => server.balancer.note_success(endpoint.index),
-        Attempt::Abandoned => {}
-        Attempt::Failed | Attempt::ConnectFailed => {
-            if let Some(duration) = server.balancer.note_failure(endpoint.index, now) {
-                tracing::warn!(server = %server.name, endpoint = %endpoint.authority, ?duration, "an endpoint is passed over: it failed too often in a row");
-                endpoint.metrics.ejected(true);
-            }
-        }
-    }
+/// What clients are told where the breakers of all of these endpoints are open.
+fn refused(endpoints: &[Arc<Endpoint>], wait: Duration) -> Fault {
+    let is_by_hand = endpoints.iter().all(|endpoint| endpoint.breaker.forced() == Forced::Open);
+    if is_by_hand { Fault::breaker_open_by_hand(wait) } else { Fault::breaker_open(wait) }
 }
 
 /// One attempt with one endpoint.
@@ -239,14 +244,22 @@ struct Attempting<'a> {
     to: &'a Target,
     connect_timeout: Duration,
     deadline: tokio::time::Instant,
+    /// Whether connections that have carried an exchange are left alone.
+    keeps_off_pool: bool,
 }
 
 impl Attempting<'_> {
     /// On an open connection; when that turns out to be closed, on a fresh one.
     async fn run(&self, mut request: Request<WholeBody>, trace: Option<&mut TraceNotes>) -> Result<(Response<Incoming>, Carrier), Failure> {
         if let Some(carrier) = self.take_open() {
+            let is_shared = matches!(carrier, Carrier::Http2(_));
             match self.send(carrier, request).await {
-                Err(Failure::Unsent(unsent, ..)) => request = *unsent,
+                Err(Failure { unsent: Some(unsent), .. }) => request = *unsent,
+                // Servers close what was unused for a while, and some announce nothing: that says as little of the endpoint as of the request.
+                Err(failure) if !is_shared && matches!(failure.trouble.cause, UpstreamCause::Closed | UpstreamCause::Reset) => {
+                    self.endpoint.note_stale();
+                    return Err(Failure { attempt: Attempt::Stale, ..failure });
+                }
                 done => return done,
             }
         }
@@ -254,11 +267,17 @@ impl Attempting<'_> {
         // On the heap, as all that is rare and large: every exchange would be moved about with room for it.
         let connected = Box::pin(connect(self.shared, self.server, self.endpoint, self.connect_timeout)).await;
         if let Some(attempt) = trace.and_then(TraceNotes::attempt) {
-            attempt.connect = Some((begun, begun.elapsed()));
+            let failure = connected.as_ref().err().map(ConnectError::cause);
+            attempt.connect = Some(ConnectNote { begun, took: begun.elapsed(), failure });
         }
         match connected {
             Ok(carrier) => self.send(carrier, request).await,
-            Err(error) => Err(Failure::Unsent(Box::new(request), error.fault(), Attempt::ConnectFailed)),
+            Err(error) => Err(Failure {
+                unsent: Some(Box::new(request)),
+                fault: error.fault(),
+                attempt: Attempt::ConnectFailed,
+                trouble: Trouble { cause: error.cause(), text: error.to_string() },
+            }),
         }
     }
 
@@ -268,20 +287,23 @@ impl Attempting<'_> {
         {
             return Some(Carrier::Http2(stream));
         }
-        self.endpoint.pool.take().map(Carrier::Http1)
+        if self.keeps_off_pool { None } else { self.endpoint.pool.take().map(Carrier::Http1) }
     }
 
     async fn send(&self, mut carrier: Carrier, mut request: Request<WholeBody>) -> Result<(Response<Incoming>, Carrier), Failure> {
         self.address(&mut request, &carrier);
-        match timeout_at(self.deadline, carrier.send(request)).await {
-            Err(_) => Err(Failure::Final(Fault::HeadTimeout)),
-            Ok(Ok(response)) => Ok((response, carrier)),
-            Ok(Err(SendFailure::Unsent(unsent))) => Err(Failure::Unsent(unsent, Fault::BrokenAnswer, Attempt::Failed)),
-            Ok(Err(SendFailure::Sent(error))) => {
-                tracing::debug!(server = %self.server.name, endpoint = %self.endpoint.authority, %error, "no answer from the server");
-                Err(Failure::Final(Fault::BrokenAnswer))
-            }
-        }
+        let (unsent, fault, cause, text) = match timeout_at(self.deadline, carrier.send(request)).await {
+            Ok(Ok(response)) => return Ok((response, carrier)),
+            Err(_) => (None, Fault::HeadTimeout, UpstreamCause::Timeout, "no head of an answer in time".to_owned()),
+            Ok(Err(SendFailure::Unsent(unsent))) => (
+                Some(unsent),
+                Fault::BrokenAnswer,
+                UpstreamCause::Closed,
+                "the connection was closed before the request was sent".to_owned(),
+            ),
+            Ok(Err(SendFailure::Sent(error))) => (None, Fault::BrokenAnswer, cause::of_http(&error), cause::in_full(&error)),
+        };
+        Err(Failure { unsent, fault, attempt: Attempt::Failed, trouble: Trouble { cause, text } })
     }
 
     /// Writes what says where the request goes: `Host` over HTTP/1.1, the pseudo-headers over HTTP/2.

@@ -1,4 +1,4 @@
-//! What is done beside traffic, every second: idle connections, operations and sessions end, certificates are read again, endpoints are probed,
+//! What is done beside traffic, every second: idle connections, operations and sessions end, certificates are read again, endpoints come back,
 //! and the keys of tokens are shown.
 
 use std::collections::HashMap;
@@ -9,15 +9,12 @@ use tokio::time::timeout;
 use watchgate_telemetry::{CertificateMetrics, CertificateReload, JwksInUse};
 
 use crate::ProxyControl;
-use crate::connect::open_stream;
-use crate::server::{Phase, Server, Shared};
+use crate::server::Phase;
 use crate::tls::client::UpstreamTlsState;
 use crate::tls::reloaded::Refreshed;
 use crate::tls::server::ServerTlsState;
 
 const ROUND: Duration = Duration::from_secs(1);
-/// Rounds between two probes of an endpoint.
-const PROBE_ROUNDS: u64 = 5;
 
 /// A certificate in use: whose, and where it is from.
 enum Certificate {
@@ -30,17 +27,15 @@ pub(crate) async fn keep(control: Arc<ProxyControl>) {
     let shared = &control.shared;
     let mut phase = shared.phase.subscribe();
     let mut shown: HashMap<String, Arc<CertificateMetrics>> = HashMap::new();
-    let mut round = 0;
     loop {
         let plan = shared.plan.load_full();
         for server in &plan.servers {
             for endpoint in &server.endpoints {
                 endpoint.sweep(&server.config);
             }
-            if !server.config.probe {
-                forget_probes(server);
-            } else if server.endpoints.len() > 1 && round % PROBE_ROUNDS == 0 {
-                tokio::spawn(probe(shared.clone(), server.clone()));
+            // Every round, since a probe may have been under way when they were switched off.
+            if !server.is_probed_by_endpoint() {
+                server.endpoints.iter().for_each(|endpoint| endpoint.forget_probes());
             }
         }
         shared.abandon(shared.pending.expire(Instant::now()));
@@ -48,35 +43,10 @@ pub(crate) async fn keep(control: Arc<ProxyControl>) {
         refresh_certificates(&control, &mut shown).await;
         // Not where they are loaded: that is also done for configurations that are then refused.
         shared.telemetry.emit(JwksInUse { keys: control.jwks().map(|jwks| (jwks.keys, jwks.loaded)) });
-        round += 1;
         let over = phase.wait_for(|phase| *phase == Phase::EndStreams);
         if timeout(ROUND, over).await.is_ok() {
             return;
         }
-    }
-}
-
-/// Opens a connection to each endpoint and closes it again; one that lets nobody in is passed over until it does.
-async fn probe(shared: Arc<Shared>, server: Arc<Server>) {
-    for endpoint in &server.endpoints {
-        let up = open_stream(endpoint, server.config.timeouts.connect).await.is_ok();
-        // Another configuration of it may have come meanwhile.
-        if !shared.plan.load().servers.iter().any(|current| Arc::ptr_eq(current, &server)) {
-            return;
-        }
-        endpoint.metrics.up(up);
-        if server.balancer.note_probe(endpoint.index, up, Instant::now()) {
-            tracing::warn!(server = %server.name, endpoint = %endpoint.authority, up, "a probe changed whether an endpoint is passed over");
-        }
-    }
-}
-
-/// What probes found before they were switched off is not held against an endpoint that nobody would let back. Every round, since one may have
-/// been under way.
-fn forget_probes(server: &Server) {
-    for endpoint in &server.endpoints {
-        endpoint.metrics.up_unknown();
-        server.balancer.note_probe(endpoint.index, true, Instant::now());
     }
 }
 

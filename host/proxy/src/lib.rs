@@ -14,6 +14,7 @@ mod balancer;
 mod body;
 mod breaker;
 mod calls;
+mod cause;
 mod clearing;
 mod client_address;
 mod client_connection;
@@ -25,6 +26,7 @@ mod content;
 mod decode;
 mod departure;
 mod endpoint;
+mod endpoint_calls;
 mod endpoint_event;
 mod error_id;
 mod event_redaction;
@@ -39,6 +41,7 @@ mod held_bytes;
 mod housekeeping;
 mod http2;
 mod late_trace;
+mod lease;
 mod life;
 mod line_facts;
 mod listener;
@@ -57,8 +60,10 @@ mod redirect;
 mod refusal;
 mod relay;
 mod retry_budget;
+mod reuse;
 mod route;
 mod scan;
+mod seldom;
 mod server;
 mod server_config;
 mod session_hash;
@@ -78,7 +83,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tokio::net::TcpListener;
-use watchgate_hooks::{LiveHooks, UpstreamCalls};
+use watchgate_hooks::{LiveHooks, UpstreamCalls, UpstreamEndpoints};
 use watchgate_telemetry::{Telemetry, task};
 
 pub use config::{
@@ -196,9 +201,14 @@ impl Proxy {
         Ok(Self { control: Arc::new(ProxyControl { shared, listeners: listener::Listeners::default() }) })
     }
 
-    /// How health probes and plugins reach the servers.
+    /// How plugins reach the servers.
     pub fn upstream_calls(&self) -> Arc<dyn UpstreamCalls> {
         Arc::new(calls::Calls(self.control.shared.clone()))
+    }
+
+    /// How health probes reach each endpoint of the servers.
+    pub fn upstream_endpoints(&self) -> Arc<dyn UpstreamEndpoints> {
+        Arc::new(endpoint_calls::Endpoints(self.control.shared.clone()))
     }
 
     /// Opens and closes listeners, and applies configurations.
@@ -283,7 +293,7 @@ impl ProxyControl {
     }
 
     /// Opens or closes circuit breakers by hand, or leaves them to themselves again: that of one endpoint, or all of a server's. It holds until
-    /// it is taken back, also over reloads of the configuration.
+    /// it is taken back, also over reloads of the configuration, as long as these keep the server and the endpoint.
     ///
     /// # Errors
     /// When there is no such server or endpoint; nothing was changed.

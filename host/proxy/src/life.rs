@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use watchgate_hooks::Surface;
 use watchgate_mcp::trace_meta::with_trace;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
+use watchgate_telemetry::UpstreamCause;
 use watchgate_telemetry::log::{in_context, within_context};
 
 use crate::admission::{admit, answer_within_limits, body_within_limits, head_within_limits, is_preflight};
@@ -24,7 +25,7 @@ use crate::error_id::ErrorId;
 use crate::event_redaction::{join_array, log_denial};
 use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
-use crate::forward::{Notes, Outgoing, forward};
+use crate::forward::{Outgoing, forward};
 use crate::headers;
 use crate::operation::kept_text;
 use crate::read::{Bounds, Gathered, gather};
@@ -268,7 +269,7 @@ fn deny_request(exchange: &mut Exchange, scanned: Scanned, mut ready: Ready, err
         return Next::Forward(ready);
     }
     if !to_server.is_empty() {
-        let credentials = Credentials::capture(&ready.into_outgoing(&exchange.server));
+        let credentials = Credentials::capture(&ready.into_outgoing(&exchange.server, exchange.session));
         for id in to_server.into_iter().filter_map(|(id, _)| id) {
             credentials.refuse(&exchange.shared, &exchange.server, id, error_id);
         }
@@ -294,22 +295,17 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
         && (exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));
     let asked = Asked::of(&ready);
     let propagation = ready.plan.config.propagation;
-    let mut outgoing = ready.into_outgoing(server);
+    let mut outgoing = ready.into_outgoing(server, exchange.session);
     exchange.id.tell_server(&mut outgoing.headers);
     if let Some(trace) = &exchange.trace {
         propagate(trace, propagation, &mut outgoing, exchange.operations.len() == 1);
     }
     let credentials = may_be_asked.then(|| Credentials::capture(&outgoing));
     exchange.note_forwarded();
-    let mut notes = Notes { trace: exchange.trace.as_deref_mut(), attempts: 0 };
-    let answered = forward(shared, server, outgoing, &mut notes).await;
-    let attempts = notes.attempts;
-    exchange.note_attempts(attempts);
-    let answered = match answered {
+    let answered = match forward(shared, server, outgoing, exchange.notes()).await {
         Err(fault) => return answer_fault(exchange, fault, id.as_ref()),
         Ok(answered) => answered,
     };
-    exchange.note_endpoint(&answered.lease.endpoint);
     if let Err(fault) = answer_within_limits(&mut exchange, &asked.method, answered.response.headers()) {
         return answer_fault(exchange, fault, id.as_ref());
     }
@@ -367,10 +363,11 @@ fn say_fault(exchange: &Exchange, fault: Fault, error_id: &ErrorId) {
     let [of_clients, others] = &exchange.shared.fault_lines;
     let lines = if fault.blame() == "client" { of_clients } else { others };
     let Some(unsaid) = lines.admit(Instant::now()) else { return };
+    let sent = exchange.sent();
     within_context(exchange.log_context(), || {
         tracing::warn!(
             server = %exchange.server.name, reason = fault.reason(), status = fault.status().as_u16(), error_id = error_id.as_str(),
-            unsaid = (unsaid > 0).then_some(unsaid), "answered by the gateway"
+            endpoint = sent.endpoint.as_deref(), cause = sent.cause.map(UpstreamCause::as_str), unsaid = (unsaid > 0).then_some(unsaid), "answered by the gateway"
         );
     });
 }

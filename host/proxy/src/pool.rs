@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::reuse::Reuse;
 use crate::upstream_connection::UpstreamConnection;
 
 /// Last in, first out: the connection used last is the one least likely to have been closed.
 pub(crate) struct Pool {
     idle: Mutex<Vec<UpstreamConnection>>,
     closed: AtomicBool,
+    reuse: Reuse,
     max_idle: usize,
     idle_timeout: Duration,
 }
@@ -18,11 +20,14 @@ pub(crate) struct Pool {
 impl Pool {
     /// An empty pool.
     pub(crate) fn new(max_idle: usize, idle_timeout: Duration) -> Self {
-        Self { idle: Mutex::new(Vec::new()), closed: AtomicBool::new(false), max_idle, idle_timeout }
+        Self { idle: Mutex::new(Vec::new()), closed: AtomicBool::new(false), reuse: Reuse::new(Instant::now()), max_idle, idle_timeout }
     }
 
     /// An open, unused connection, if there is one.
     pub(crate) fn take(&self) -> Option<UpstreamConnection> {
+        if !self.reuse.is_allowed(Instant::now) {
+            return None;
+        }
         loop {
             let mut connection = self.idle.lock().pop()?;
             if connection.idle_since.elapsed() < connection.idle_limit.min(self.idle_timeout) && connection.is_reusable() {
@@ -33,7 +38,7 @@ impl Pool {
 
     /// Keeps a connection whose exchange is over, if it can carry another.
     pub(crate) fn put(&self, mut connection: UpstreamConnection) {
-        if self.closed.load(Ordering::Acquire) || !connection.is_reusable() {
+        if self.closed.load(Ordering::Acquire) || !self.reuse.is_allowed(Instant::now) || !connection.is_reusable() {
             return;
         }
         connection.idle_since = Instant::now();
@@ -41,6 +46,13 @@ impl Pool {
         if idle.len() < self.max_idle {
             idle.push(connection);
         }
+    }
+
+    /// A connection taken from here was closed by the server under the request on it. Says for how long none is given out now, if that is new.
+    pub(crate) fn note_stale(&self, now: Instant) -> Option<Duration> {
+        let pause = self.reuse.note_broken(now)?;
+        self.idle.lock().clear();
+        Some(pause)
     }
 
     /// Drops all, and keeps none from now on: another configuration has pools of its own.

@@ -13,6 +13,7 @@ use crate::client_address::{Context, write_forwarded};
 use crate::client_connection::Caller;
 use crate::forward::Outgoing;
 use crate::headers;
+use crate::pending::SessionKey;
 use crate::server::{Plan, Server};
 use crate::server_config::{Forwarded, Mount};
 use crate::whole_body::WholeBody;
@@ -42,8 +43,8 @@ impl Ready {
         }
     }
 
-    /// The request as the server gets it: the client's own, less what belongs to the client's connection.
-    pub(crate) fn into_outgoing(self, server: &Server) -> Outgoing {
+    /// The request as the server gets it: the client's own, less what belongs to the client's connection. `session` is the one that it is in.
+    pub(crate) fn into_outgoing(self, server: &Server, session: Option<SessionKey>) -> Outgoing {
         let client_host = self.client_host();
         let Self { parts, body, trailers, mut target, plan, caller } = self;
         let Parts { method, mut headers, version, .. } = parts;
@@ -67,7 +68,7 @@ impl Ready {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             headers::remove_where(&mut headers, |name| *name == header::RANGE || *name == header::IF_RANGE);
         }
-        let only = take_tag(server, &method, &mut headers, &mut target);
+        let only = take_tag(server, &method, &mut headers, &mut target, session);
         if server.config.forwarded != Forwarded::Off {
             let prefix = (server.config.mount == Mount::Prefix).then(|| format!("/{}", server.name));
             let context = Context {
@@ -82,13 +83,22 @@ impl Ready {
     }
 }
 
-/// Takes the endpoint's tag off the session id, or off the URL that an endpoint event named (HTTP+SSE), and says which endpoint it names.
-fn take_tag(server: &Server, method: &Method, headers: &mut HeaderMap, target: &mut PathAndQuery) -> Option<usize> {
+/// Takes the endpoint's tag off the session id, or off the URL that an endpoint event named (HTTP+SSE), and says which endpoint the request must go to.
+fn take_tag(
+    server: &Server,
+    method: &Method,
+    headers: &mut HeaderMap,
+    target: &mut PathAndQuery,
+    known_as: Option<SessionKey>,
+) -> Option<usize> {
     // Also where the server has only one endpoint left: clients of a session may have been given its tag when there were more.
     let tags = || server.endpoints.iter().map(|endpoint| endpoint.tag);
     if let Some(session) = headers.get(mcp_header::MCP_SESSION_ID) {
         let (id, endpoint) = untag(session.as_bytes(), tags());
-        let id = HeaderValue::from_bytes(id).ok().filter(|_| endpoint.is_some())?;
+        if endpoint.is_none() {
+            return known_as.and_then(|session| server.home_of(session));
+        }
+        let id = HeaderValue::from_bytes(id).ok()?;
         headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), id);
         return endpoint;
     }

@@ -12,7 +12,7 @@ use watchgate_mcp::{RequestId, header as mcp_header};
 
 use crate::error_id::ErrorId;
 use crate::fault;
-use crate::forward::{Notes, Outgoing, forward};
+use crate::forward::{Notes, Outgoing, Sent, forward};
 use crate::headers::remove_where;
 use crate::server::{Server, Shared};
 use crate::whole_body::WholeBody;
@@ -61,7 +61,9 @@ impl Credentials {
         let request = self.request(&id, error_id);
         let (shared, server) = (shared.clone(), server.clone());
         tokio::spawn(async move {
-            let sent = tokio::time::timeout(DEADLINE, forward(&shared, &server, request, &mut Notes::default())).await;
+            let mut unsaid = Sent::default();
+            let notes = Notes { trace: None, sent: &mut unsaid };
+            let sent = tokio::time::timeout(DEADLINE, forward(&shared, &server, request, notes)).await;
             if !matches!(&sent, Ok(Ok(answered)) if answered.response.status().is_success()) {
                 tracing::warn!(server = %server.name, "the server could not be told that its request was denied");
             }

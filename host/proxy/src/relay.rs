@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Frame, SizeHint};
 use watchgate_hooks::Surface;
 use watchgate_mcp::{Direction, Envelope, Outcome, Scanner};
+use watchgate_telemetry::UpstreamCause;
 
 use crate::body::Cut;
 use crate::decode::{Coding, Decoder, OutputCap};
@@ -116,9 +117,16 @@ impl RelayBody {
         match self.upstream.poll_frame(context) {
             Poll::Pending => {
                 self.exchange.note_waiting();
-                self.patience.poll_over(context).map(|()| Some(Err(self.cut(Outcome::Timeout, Cut::Silent))))
+                self.patience.poll_over(context).map(|()| {
+                    self.upstream.give_up();
+                    self.exchange.note_cause(Some(UpstreamCause::Timeout));
+                    Some(Err(self.cut(Outcome::Timeout, Cut::Silent)))
+                })
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.cut(Outcome::Aborted, error.into())))),
+            Poll::Ready(Some(Err(error))) => {
+                self.exchange.note_cause(error.cause());
+                Poll::Ready(Some(Err(self.cut(Outcome::Aborted, error.into()))))
+            }
             Poll::Ready(None) => {
                 self.end();
                 Poll::Ready(None)

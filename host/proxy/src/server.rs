@@ -15,8 +15,9 @@ use watchgate_telemetry::log::Throttle;
 use watchgate_telemetry::{ServerMetrics, Telemetry};
 
 use crate::ProxyError;
+use crate::affinity::{Tag, untag};
 use crate::auth::Authenticator;
-use crate::balancer::Balancer;
+use crate::balancer::{Balancer, EndpointHealth};
 use crate::clearing::{Clearing, Waiting};
 use crate::config::{Limits, ProxyConfig, Timeouts};
 use crate::connection_slots::ConnectionSlots;
@@ -54,7 +55,9 @@ pub(crate) struct Server {
     pub(crate) mounting: Mounting,
     /// Where it has a public URL.
     pub(crate) oauth: Option<OauthRewrite>,
-    pub(crate) balancer: Balancer,
+    pub(crate) balancer: Arc<Balancer>,
+    /// The endpoint that it has, or had before there were several: sessions of then are known to clients without a tag.
+    home: Option<Tag>,
     pub(crate) retries: Arc<RetryBudget>,
     pub(crate) concurrency: Arc<Concurrency>,
     pub(crate) streams: Arc<PerClient>,
@@ -189,9 +192,11 @@ impl Shared {
         }
     }
 
-    /// The key of a session id.
+    /// The key of a session id as clients know it. It is the same with the tag of the endpoint and without, where that goes without saying.
     pub(crate) fn session_key(&self, server: &Server, session: &[u8]) -> SessionKey {
-        SessionKey { server: server.id, hash: self.session_keys.hash_one(session) }
+        let (id, index) = untag(session, server.endpoints.iter().map(|endpoint| endpoint.tag));
+        let tag = index.map(|index| server.endpoints[index].tag).or(server.home);
+        SessionKey { server: server.id, hash: self.session_keys.hash_one((id, tag)) }
     }
 
     /// Remembers an operation that is answered elsewhere, and ends those it pushed out.
@@ -277,24 +282,32 @@ impl Server {
         let same = |is_same: &dyn Fn(&ServerConfig) -> bool| earlier.filter(|earlier| is_same(&earlier.config));
         let is_tls = config.endpoints.iter().any(|endpoint| endpoint.tls);
         let tls = is_tls.then(|| UpstreamTlsState::load(&config.tls, config.http2)).transpose()?;
+        let known =
+            |endpoint: &EndpointConfig| earlier.and_then(|earlier| earlier.endpoints.iter().find(|known| known.config == *endpoint));
+        let health = |endpoint| known(endpoint).map_or_else(|| Arc::new(EndpointHealth::new(now)), |known| known.health.clone());
+        let health = config.endpoints.iter().map(health).collect();
+        let balancer = Arc::new(Balancer::new(health, config.ejection.clone(), config.slow_start, now));
         let endpoint = |(index, endpoint): (usize, &EndpointConfig)| {
-            let known = earlier.and_then(|earlier| earlier.endpoints.iter().find(|known| known.config == *endpoint));
             let keeps_breaker = same(&|of: &ServerConfig| of.breaker == config.breaker).is_some();
-            Endpoint::build(index, config, tls.as_ref(), known.map(|known| &**known), keeps_breaker, telemetry).map(Arc::new)
+            let known = known(endpoint).map(|known| &**known);
+            Endpoint::build(index, config, &balancer, tls.as_ref(), known, keeps_breaker, telemetry).map(Arc::new)
         };
         let endpoints: Vec<_> = config.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?;
         let mounting = Mounting::of(config);
         let authorities = || config.endpoints.iter().map(|endpoint| endpoint.authority.clone()).collect();
         let oauth = config.public_url.as_deref().map(|url| OauthRewrite::new(url, mounting.clone(), &config.path, authorities()));
         let oauth = oauth.transpose().map_err(|error| ProxyError::PublicUrl { server: config.name.clone(), error: error.to_string() })?;
-        let health = endpoints.iter().map(|endpoint| endpoint.health.clone()).collect();
         Ok(Self {
             id,
             name: config.name.as_str().into(),
             metrics: telemetry.server(&config.name),
             oauth,
             mounting,
-            balancer: Balancer::new(health, config.ejection.clone(), config.slow_start, now),
+            balancer,
+            home: match endpoints.as_slice() {
+                [only] => Some(only.tag),
+                _ => earlier.and_then(|earlier| earlier.home),
+            },
             retries: same(&|of: &ServerConfig| of.retry == config.retry)
                 .map_or_else(|| Arc::new(RetryBudget::new(config.retry.clone(), now)), |earlier| earlier.retries.clone()),
             concurrency: same(&|of: &ServerConfig| of.limits.concurrency == config.limits.concurrency)
@@ -362,9 +375,21 @@ impl Server {
         self.sessions.touched(key, Instant::now());
     }
 
+    /// Whether it matters which of its endpoints answer probes.
+    pub(crate) fn is_probed_by_endpoint(&self) -> bool {
+        self.config.probe && self.endpoints.len() > 1
+    }
+
     /// Whether session ids carry the tag of their endpoint.
     pub(crate) fn tags_sessions(&self) -> bool {
         self.endpoints.len() > 1
+    }
+
+    /// Where sessions live that were opened when the server had one endpoint, if it is among those of now. One that this process does not follow, or
+    /// that began since, may be anywhere.
+    pub(crate) fn home_of(&self, untagged: SessionKey) -> Option<usize> {
+        let home = self.home.filter(|_| self.tags_sessions() && self.sessions.is_known(untagged))?;
+        self.endpoints.iter().position(|endpoint| endpoint.tag == home)
     }
 
     /// Another configuration is in force: connections are not kept for exchanges to come, and those that go on end with them.

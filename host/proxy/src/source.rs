@@ -7,7 +7,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
+use watchgate_telemetry::UpstreamCause;
 
+use crate::cause;
 use crate::decode::{DecodeError, Decoder};
 use crate::endpoint_event::{EndpointRewrite, Rewritten};
 use crate::upstream_body::UpstreamBody;
@@ -24,6 +26,17 @@ pub(crate) enum SourceError {
     /// Its content coding cannot be undone.
     #[error("{0}")]
     Decode(#[from] DecodeError),
+}
+
+impl SourceError {
+    /// Why, where that is the server's doing.
+    pub(crate) fn cause(&self) -> Option<UpstreamCause> {
+        match self {
+            Self::Http(error) => Some(cause::of_http(error)),
+            Self::Cut => Some(UpstreamCause::Reset),
+            Self::Decode(_) => None,
+        }
+    }
 }
 
 /// An answer's body on its way to the client.
@@ -123,6 +136,11 @@ impl Source {
     /// What is known of the length that is left.
     pub(crate) fn size_hint(&self) -> SizeHint {
         if self.filters.is_some() { SizeHint::default() } else { self.upstream.size_hint() }
+    }
+
+    /// The server has said nothing for too long.
+    pub(crate) fn give_up(&mut self) {
+        self.upstream.give_up();
     }
 
     /// Gives the connection back.

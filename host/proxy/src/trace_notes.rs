@@ -9,7 +9,9 @@ use http::request::Parts;
 use watchgate_hooks::PolicyCall;
 use watchgate_mcp::trace_meta::{MetaText, trace_of};
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
-use watchgate_telemetry::{InvalidTraceContext, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceInterest, TraceParent};
+use watchgate_telemetry::{
+    InvalidTraceContext, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceInterest, TraceParent, UpstreamCause,
+};
 
 use crate::client_connection::Caller;
 use crate::content::Captured;
@@ -53,11 +55,19 @@ pub(crate) struct AttemptNote {
     /// `None` while it goes on.
     pub(crate) ended: Option<Instant>,
     /// Opening a connection, where none was open.
-    pub(crate) connect: Option<(Instant, Duration)>,
+    pub(crate) connect: Option<ConnectNote>,
     pub(crate) status: Option<u16>,
     /// Why it brought no head.
     pub(crate) failure: Option<Fault>,
     pub(crate) is_http2: bool,
+}
+
+/// Opening one connection.
+pub(crate) struct ConnectNote {
+    pub(crate) begun: Instant,
+    pub(crate) took: Duration,
+    /// Why there is none.
+    pub(crate) failure: Option<UpstreamCause>,
 }
 
 impl TraceNotes {

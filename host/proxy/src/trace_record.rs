@@ -150,8 +150,12 @@ impl Ended {
                 _ => {}
             }
             spans.push(span);
-            if let Some((begun, took)) = attempt.connect {
-                spans.push(SpanRecord::connect(SpanId::random(), self.wall(begun), took).within(id));
+            if let Some(connect) = &attempt.connect {
+                let mut span = SpanRecord::connect(SpanId::random(), self.wall(connect.begun), connect.took);
+                if let Some(cause) = connect.failure {
+                    span.fail(protocol, ErrorType::Named(cause.as_str()), None);
+                }
+                spans.push(span.within(id));
             }
         }
         for (direction, call) in &notes.calls {

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use crate::forward::Lease;
+use crate::breaker::Attempt;
+use crate::cause;
+use crate::lease::Lease;
 use crate::upstream_connection::Carrier;
 
 /// Dropping it before its end closes the connection, which is how the server learns that the client has left.
@@ -40,15 +42,16 @@ impl UpstreamBody {
             Poll::Ready(None) => {
                 // For hyper a stream that is reset with NO_ERROR has ended. Without an END_STREAM before it, something is missing (RFC 9113, 8.1).
                 self.is_cut = matches!(self.carrier, Some(Carrier::Http2(_))) && !self.incoming.is_end_stream();
-                if let Some(lease) = self.lease.as_ref().filter(|_| self.is_cut) {
-                    lease.endpoint.note_broken();
+                if self.is_cut {
+                    self.give_up();
                 }
                 self.release();
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(error))) => {
                 self.carrier = None;
-                if let Some(lease) = &self.lease {
-                    lease.endpoint.note_broken();
+                if let Some(mut lease) = self.lease.take() {
+                    lease.settle(Attempt::Failed);
+                    lease.endpoint.complain(cause::of_http(error), &cause::in_full(error));
                 }
             }
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
@@ -69,6 +72,13 @@ impl UpstreamBody {
     /// What is known of the length that is left.
     pub(crate) fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+
+    /// The server has said nothing for too long, or broke off.
+    pub(crate) fn give_up(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.settle(Attempt::Failed);
+        }
     }
 
     /// Gives the connection back.

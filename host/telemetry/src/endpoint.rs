@@ -81,11 +81,13 @@ impl EndpointMetrics {
         }
     }
 
-    /// Whether it is passed over. Saying the same again changes nothing.
-    pub fn ejected(&self, ejected: bool) {
-        if self.change(&self.ejected, i64::from(ejected)) && ejected {
+    /// Whether it is passed over. Says whether that is news; saying the same again changes nothing.
+    pub fn ejected(&self, ejected: bool) -> bool {
+        let is_news = self.change(&self.ejected, i64::from(ejected));
+        if is_news && ejected {
             self.ejections.inc();
         }
+        is_news
     }
 
     /// The state of its circuit breaker, closed at first. Saying the same again changes nothing.

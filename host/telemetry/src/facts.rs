@@ -8,7 +8,7 @@ pub use crate::error_type::ErrorType;
 use crate::server::ServerMetrics;
 use crate::telemetry::Telemetry;
 use crate::trace::{SpanId, TraceFinished, TraceId};
-use crate::words::{ConfigReload, ConnectionRefusal, GuardRefusal, InvalidTraceContext};
+use crate::words::{ConfigReload, ConnectionRefusal, GuardRefusal, InvalidTraceContext, UpstreamCause};
 
 mod sealed {
     pub trait Sealed {}
@@ -163,6 +163,8 @@ pub struct AccessLine {
     pub endpoint: Option<Arc<str>>,
     /// How often the request was tried; left out of the line unless more than once.
     pub attempts: u32,
+    /// Why the last try brought no answer, or not all of it.
+    pub cause: Option<UpstreamCause>,
     /// The trace of the exchange.
     pub trace_id: Option<TraceId>,
     /// The span of the exchange.

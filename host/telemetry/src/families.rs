@@ -124,13 +124,13 @@ metrics! {
         [Server, McpMethodName, GenAiToolName, GenAiPromptName, ErrorType, RpcResponseStatusCode, Outcome, McpProtocolVersion]
         "Time spent waiting for the upstream server's answer to a client's request or notification, in seconds: what the upstream costs, without what a slow client makes it wait.";
     gauge ServerUp server_up "watchgate_server_up" [Server]
-        "1 when the last probe of the server succeeded, else 0.";
+        "0 when the last probe found every endpoint of the server down, else 1.";
     histogram(Connect) UpstreamConnect upstream_connect "watchgate_upstream_connect_seconds" [Server, Result]
         "Time to open a connection to the server, in seconds; result is ok or failed.";
     gauge EndpointUp endpoint_up "watchgate_endpoint_up" [Server, Endpoint]
-        "1 when the endpoint worked when it was last tried, else 0.";
+        "1 when the endpoint answered the last probe, whatever it said, else 0; of servers with several.";
     counter EndpointRequests endpoint_requests "watchgate_endpoint_requests_total" [Server, Endpoint, Result]
-        "Requests sent to the endpoint that ended; result is ok, failed (an answer of a server in trouble, a broken one, or none in time), connect_failed or abandoned (the client left first).";
+        "Requests sent to the endpoint that ended; result is ok, failed (an answer of a server in trouble, one that broke off, or none in time), connect_failed or abandoned (the client left first).";
     gauge EndpointRequestsInFlight endpoint_requests_in_flight "watchgate_endpoint_requests_in_flight" [Server, Endpoint]
         "Requests that are with the endpoint now, open event streams included.";
     gauge EndpointEjected endpoint_ejected "watchgate_endpoint_ejected" [Server, Endpoint]

@@ -82,5 +82,5 @@ pub use trace::{
 pub use wall_time::rfc3339;
 pub use words::{
     AuthResult, BreakerState, CertificateReload, ConfigReload, ConnectionRefusal, EndpointResult, GuardRefusal, InvalidTraceContext, Limit,
-    PushLoss, Retry,
+    PushLoss, Retry, UpstreamCause,
 };

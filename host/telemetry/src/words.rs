@@ -186,6 +186,30 @@ words! {
         Abandoned = "abandoned",
     }
 
+    /// Why an endpoint brought no answer, or not all of it.
+    UpstreamCause {
+        /// Its name did not resolve.
+        Dns = "dns",
+        /// Nobody listens there.
+        Refused = "refused",
+        /// There is no way there.
+        Unroutable = "unroutable",
+        /// Its certificate is not one that is trusted for it.
+        TlsUntrusted = "tls_untrusted",
+        /// The TLS handshake failed in another way.
+        TlsHandshake = "tls_handshake",
+        /// It did not let the gateway in, or did not answer, in time.
+        Timeout = "timeout",
+        /// It reset the connection.
+        Reset = "reset",
+        /// It closed the connection.
+        Closed = "closed",
+        /// What it sent is not HTTP.
+        NotHttp = "not_http",
+        /// Something else.
+        Other = "_other",
+    }
+
     /// What came of reading a certificate again that had changed.
     CertificateReload {
         /// The new one is in use.

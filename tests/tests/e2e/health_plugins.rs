@@ -12,7 +12,7 @@ use crate::messages::tool_call;
 use crate::redaction::limits;
 
 /// An MCP server of 2026-07-28 with these tools, which can be changed while it runs.
-fn server(tools: &[&str]) -> (Scripted, Arc<Mutex<Vec<String>>>) {
+pub fn server(tools: &[&str]) -> (Scripted, Arc<Mutex<Vec<String>>>) {
     let tools = Arc::new(Mutex::new(tools.iter().map(|name| (*name).to_owned()).collect()));
     let shared: Arc<Mutex<Vec<String>>> = Arc::clone(&tools);
     let answer = move |exchange: &mut Exchange| {
@@ -41,7 +41,7 @@ fn expecting(url: &str, tools: &[&str], more: impl FnOnce(&PluginFolder)) -> (Ga
 }
 
 /// One check of `/health`; null when there is no such check.
-fn check(gateway: &Gateway, kind: &str, name: &str) -> Value {
+pub fn check(gateway: &Gateway, kind: &str, name: &str) -> Value {
     let page = gateway.admin_get("/health").json().unwrap();
     let checks = page["checks"].as_array().unwrap_or_else(|| panic!("no checks in {page}"));
     checks.iter().find(|check| check["kind"] == kind && check["name"] == name).cloned().unwrap_or_default()
@@ -49,7 +49,7 @@ fn check(gateway: &Gateway, kind: &str, name: &str) -> Value {
 
 /// Waits for a check to have this status, and gives its detail.
 #[track_caller]
-fn wait_for_check(gateway: &Gateway, kind: &str, name: &str, status: &str) -> String {
+pub fn wait_for_check(gateway: &Gateway, kind: &str, name: &str, status: &str) -> String {
     let found = wait_until(&format!("{kind} {name} is {status}; it is {}", check(gateway, kind, name)), || {
         let found = check(gateway, kind, name);
         (found["status"] == status).then_some(found)
@@ -58,7 +58,7 @@ fn wait_for_check(gateway: &Gateway, kind: &str, name: &str, status: &str) -> St
 }
 
 /// The aggregate and the statuses of `/health` and `/health/ready`.
-fn overall(gateway: &Gateway) -> (String, u16, u16) {
+pub fn overall(gateway: &Gateway) -> (String, u16, u16) {
     let reply = gateway.admin_get("/health");
     let status = reply.json().unwrap()["status"].as_str().unwrap_or_default().to_owned();
     (status, reply.status(), gateway.admin_get("/health/ready").status())

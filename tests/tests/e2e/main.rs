@@ -32,6 +32,7 @@ mod redaction;
 mod refusals;
 mod relay;
 mod reload;
+mod replicas;
 mod routing;
 mod secrets;
 mod secrets_in_requests;

@@ -15,29 +15,16 @@ use watchgate_admin::{
 };
 use watchgate_alerts::{Alerts, AlertsConfig, Moment};
 use watchgate_health::{Health, HealthConfig};
-use watchgate_hooks::{BoxFuture, HookSet, LiveHooks, StatusBoard, UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse};
+use watchgate_hooks::{BoxFuture, HookSet, LiveHooks, StatusBoard, UpstreamEndpoint, UpstreamEndpoints};
 use watchgate_telemetry::log::{self, LogConfig, LogHandle};
 use watchgate_telemetry::{Telemetry, TelemetryConfig};
 
-/// Every server is down.
+/// No server has an endpoint.
 struct NoUpstream;
 
-impl UpstreamCalls for NoUpstream {
-    fn servers(&self) -> Vec<String> {
+impl UpstreamEndpoints for NoUpstream {
+    fn endpoints(&self, _server: &str) -> Vec<Arc<dyn UpstreamEndpoint>> {
         Vec::new()
-    }
-
-    fn connect<'a>(&'a self, _server: &'a str, _deadline: Duration) -> BoxFuture<'a, Result<(), UpstreamCallError>> {
-        Box::pin(std::future::ready(Err(UpstreamCallError::Unreachable("connection refused".to_owned()))))
-    }
-
-    fn send<'a>(
-        &'a self,
-        _server: &'a str,
-        _request: UpstreamRequest,
-        _deadline: Duration,
-    ) -> BoxFuture<'a, Result<UpstreamResponse, UpstreamCallError>> {
-        Box::pin(std::future::ready(Err(UpstreamCallError::Unreachable("connection refused".to_owned()))))
     }
 }
 

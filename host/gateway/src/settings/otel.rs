@@ -247,7 +247,7 @@ impl<'a> OtelVariables<'a> {
     /// Whether servers are told of the gateway's span. `baggage` passes as it came, whether it is named or not.
     fn propagators(&mut self, traces: &mut TraceSettings) {
         const PROPAGATORS: &str = "OTEL_PROPAGATORS";
-        let Some(words) = self.text(PROPAGATORS) else { return };
+        let Some(words) = self.text(PROPAGATORS).filter(|words| words.contains(|letter| letter != ',' && letter != ' ')) else { return };
         let (trace_context, others) = propagators(&words);
         if others {
             self.pass_over(PROPAGATORS, "names propagators that the gateway does not have; it has tracecontext, and passes baggage on");

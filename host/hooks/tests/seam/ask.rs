@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use watchgate_hooks::{AskError, BoxFuture, Era, McpSession, UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse, ask};
+use watchgate_hooks::{
+    AskError, BoxFuture, Era, McpSession, UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse, ask, probe,
+};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -164,18 +166,27 @@ fn a_legacy_server_gets_a_session_that_is_ended() {
 
 #[test]
 fn a_probe_asks_no_more_than_it_must() {
+    let check = |server: &Server, known, expected| {
+        assert_eq!(probe(server, "weather", known, DEADLINE).now_or_never().unwrap(), Ok(expected));
+    };
     let server = modern();
-    let session = McpSession::new(server.clone());
-    for _ in 0..2 {
-        assert_eq!(session.probe("weather", DEADLINE).now_or_never().unwrap(), Ok(Era::Modern));
-    }
+    check(&server, None, Era::Modern);
+    check(&server, Some(Era::Modern), Era::Modern);
     assert_eq!(server.methods(), ["server/discover"; 2]);
     let server = legacy(|_| http(404, ""));
-    let session = McpSession::new(server.clone());
-    for _ in 0..2 {
-        assert_eq!(session.probe("weather", DEADLINE).now_or_never().unwrap(), Ok(Era::Legacy));
-    }
+    check(&server, None, Era::Legacy);
+    check(&server, Some(Era::Legacy), Era::Legacy);
     assert_eq!(server.methods(), ["server/discover", "initialize", "DELETE", "initialize", "DELETE"]);
+}
+
+#[test]
+fn a_probe_notices_that_a_server_speaks_another_era_than_before() {
+    let server = modern();
+    assert_eq!(probe(&*server, "weather", Some(Era::Legacy), DEADLINE).now_or_never().unwrap(), Ok(Era::Modern));
+    assert_eq!(server.methods(), ["initialize", "server/discover"]);
+    let none = Server::new(|_, body| rpc_error(body, 404, -32601));
+    let answer = probe(&*none, "weather", Some(Era::Legacy), DEADLINE).now_or_never().unwrap();
+    assert_eq!(answer.map_err(|error| error.reason()), Err("rpc-error"));
 }
 
 #[test]

@@ -12,6 +12,10 @@ const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const NUMBER_BITS: u32 = 64 - 2 * COUNT_BITS;
 const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
 
+/// By how many slices a thread may be late at most to be known for it: ten spans. Longer, and of 2^24 numbers too many would be younger ones to a slice
+/// that nobody has counted in for that long.
+const LATEST: u64 = 10 * SLICES as u64;
+
 /// Where both counts of a slice are halved, which keeps their ratio. Half of what fits: threads that meet here may each add one more.
 const FULL: u64 = 1 << (COUNT_BITS - 1);
 
@@ -48,12 +52,13 @@ impl Window {
     pub(crate) fn add_if(&self, now: Instant, counts: Counts, permits: impl Fn(Counts) -> bool) -> bool {
         let number = self.number(now);
         let updated = self.slot(number).fetch_update(Relaxed, Relaxed, |word| {
-            let age = age(number, word);
-            if age > NUMBER_MASK / 2 {
-                // This thread was held up for a whole span, and the place has gone to a younger slice.
+            let (age, kept) = (age(number, word), Counts::unpack(word));
+            // One that is empty was cleared, whatever number it has.
+            if age > NUMBER_MASK - LATEST && kept != Counts::default() {
+                // This thread was held up for a whole span or some, and the place has gone to a younger slice.
                 return None;
             }
-            let slice = if age == 0 { Counts::unpack(word) } else { Counts::default() };
+            let slice = if age == 0 { kept } else { Counts::default() };
             permits(slice).then(|| slice.plus(counts).pack(number))
         });
         updated.is_ok()
@@ -101,7 +106,8 @@ impl Counts {
     }
 }
 
-/// How many slices ago the one in `word` was; more than half of all numbers when it is younger than `number`.
+/// How many slices ago the one in `word` was. Numbers begin anew after months, so one that is a little younger than `number` is as good as all of them
+/// ago.
 fn age(number: u64, word: u64) -> u64 {
     number.wrapping_sub(word >> (2 * COUNT_BITS)) & NUMBER_MASK
 }
@@ -158,6 +164,37 @@ mod tests {
         assert!((FULL / 2..FULL).contains(&all), "{all}");
         assert!((marked * 4).abs_diff(all) < 16, "{marked} of {all}");
         check(&window, start + Duration::from_secs(40_000_000), 0, 0);
+    }
+
+    /// Numbers that a word has no bits for, and the first of which half of all are older.
+    const EDGES: [u64; 2] = [NUMBER_MASK / 2, NUMBER_MASK];
+
+    #[test]
+    fn after_months_it_counts_as_on_the_first_day() {
+        for edge in EDGES {
+            let start = Instant::now();
+            let window = Window::new(SPAN, start);
+            for (cleared, slice) in (edge - 25..edge + 25).enumerate() {
+                let now = start + Duration::from_secs(slice);
+                window.add(now, BAD);
+                check(&window, now, (cleared as u64 % 20 + 1).min(10), (cleared as u64 % 20 + 1).min(10));
+                if cleared % 20 == 19 {
+                    window.clear();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_thread_that_comes_too_late_takes_nothing_from_a_younger_slice() {
+        for slice in [100, NUMBER_MASK / 2, NUMBER_MASK, NUMBER_MASK + 5] {
+            let start = Instant::now();
+            let window = Window::new(SPAN, start);
+            let now = start + Duration::from_secs(slice);
+            window.add(now, GOOD);
+            window.add(now - SPAN, BAD);
+            check(&window, now, 1, 0);
+        }
     }
 
     #[test]

@@ -67,8 +67,9 @@ impl Exchange {
                 protocol_version: self.protocol_version,
                 client: Some(self.client),
                 client_name: self.client_name.take(),
-                endpoint: self.endpoint.take(),
-                attempts: self.attempts,
+                endpoint: self.sent.endpoint.take(),
+                attempts: self.sent.attempts,
+                cause: self.sent.cause,
                 trace_id: ended.trace_id,
                 span_id: ended.span_id,
                 sampled: ended.sampled,
@@ -97,7 +98,7 @@ impl Exchange {
             trace_id: Some(trace.trace_id),
             span_id: Some(trace.span_id),
             sampled: None,
-            connect: trace.attempts.iter().filter_map(|attempt| attempt.connect).map(|(_, took)| took).sum(),
+            connect: trace.attempts.iter().filter_map(|attempt| attempt.connect.as_ref()).map(|connect| connect.took).sum(),
         };
         if let Some(late) = self.late.take() {
             late.exchange_ended(&self.shared, self.ended(outcome, duration), *trace);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
+use watchgate_hooks::KeptFrom;
 use watchgate_proxy::{BreakerConfig, Forced, ServerConfig};
 use watchgate_tests::{Connection, Gate, Reply, Scripted, ScriptedSocket, wait_until};
 
@@ -276,6 +277,38 @@ fn what_was_decided_by_hand_holds_until_it_is_taken_back_also_over_a_reload() {
         assert_eq!(rig.call().text(), RESULT);
     }
     check_state(&rig, "open", 1.0, None);
+}
+
+#[test]
+fn clients_are_told_whose_doing_it_is_and_a_probe_gets_through_all_the_same() {
+    let moody = Moody::new(503);
+    let rig = unprobed(guarded(&[moody.upstream.address()], BreakerConfig { open: Duration::from_secs(600), ..quick() }));
+    let said = |rig: &Rig| rig.call().json().unwrap()["error"]["message"].as_str().unwrap().to_owned();
+    for _ in 0..4 {
+        assert_eq!(rig.call().text(), RESULT);
+    }
+    assert_eq!(said(&rig), "the MCP server has failed too often and is left alone for a while");
+    moody.answers(200);
+    assert_eq!(rig.probe("only"), [(Ok(404), KeptFrom::ByBreaker)]);
+    rig.control.force_breaker("only", None, Forced::Open).unwrap();
+    assert_eq!(said(&rig), "an operator keeps requests from the MCP server for now");
+    assert_eq!(rig.probe("only"), [(Ok(404), KeptFrom::ByHand)]);
+    assert_eq!(moody.asked(), 4);
+    rig.control.force_breaker("only", None, Forced::Automatic).unwrap();
+    assert_eq!(rig.probe("only"), [(Ok(404), KeptFrom::Nobody)]);
+    assert_eq!(rig.metrics().metric("watchgate_endpoint_requests_total", &[]), 4.0, "only clients' requests are counted");
+}
+
+#[test]
+fn what_was_decided_by_hand_is_forgotten_with_its_server() {
+    let moody = Moody::new(200);
+    let settings = guarded(&[moody.upstream.address()], quick());
+    let rig = unprobed(settings.clone());
+    rig.control.force_breaker("only", None, Forced::Open).unwrap();
+    rig.apply(config(Vec::new()));
+    rig.apply(config(vec![settings]));
+    check_state(&rig, "closed", 0.0, None);
+    assert_eq!(rig.call().status(), 200);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod connections;
 mod denials;
 mod drain;
 mod evasions;
+mod failing;
 mod hosts;
 mod http2;
 mod http2_peers;

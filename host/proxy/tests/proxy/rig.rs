@@ -3,11 +3,12 @@
 use std::net::{SocketAddr, TcpListener as Reserved};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use watchgate_hooks::{HookSet, LiveHooks};
+use watchgate_hooks::{HookSet, KeptFrom, LiveHooks, UpstreamCallError, UpstreamEndpoint, UpstreamEndpoints, UpstreamRequest};
 use watchgate_proxy::{
     ClientAddresses, EndpointConfig, GuardConfig, Limits, ListenerConfig, Mount, Propagation, Proxy, ProxyConfig, ProxyControl,
     ServerConfig, ServerLimits, ServerTls, Timeouts,
@@ -33,7 +34,7 @@ pub fn named(name: &str, mount: Mount, addresses: &[SocketAddr]) -> ServerConfig
     let endpoints: Vec<EndpointConfig> = addresses.iter().map(|address| EndpointConfig::http(address.ip(), address.port())).collect();
     let mut server = ServerConfig::new(name, endpoints[0].clone(), "", mount);
     server.endpoints = endpoints;
-    server.slow_start = std::time::Duration::ZERO;
+    server.slow_start = Duration::ZERO;
     server
 }
 
@@ -87,6 +88,7 @@ pub struct Rig {
     pub live: Arc<LiveHooks>,
     pub telemetry: Arc<Telemetry>,
     pub control: Arc<ProxyControl>,
+    endpoints: Arc<dyn UpstreamEndpoints>,
     proxy: Option<Proxy>,
     runtime: Option<Runtime>,
 }
@@ -128,7 +130,8 @@ impl Rig {
         }
         drop(inside);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut rig = Self { address: nowhere, live, telemetry, control: proxy.control(), proxy: Some(proxy), runtime: Some(runtime) };
+        let (control, endpoints) = (proxy.control(), proxy.upstream_endpoints());
+        let mut rig = Self { address: nowhere, live, telemetry, control, endpoints, proxy: Some(proxy), runtime: Some(runtime) };
         rig.address = rig.listen(None, true);
         rig
     }
@@ -198,6 +201,20 @@ impl Rig {
     /// What a scrape shows now.
     pub fn metrics(&self) -> Metrics {
         Metrics::parse(&self.telemetry.render_prometheus())
+    }
+
+    /// Asks every endpoint of a server what it is, as who watches health does, and tells what that found: the HTTP status or why there is none, and
+    /// what keeps clients from it.
+    pub fn probe(&self, server: &str) -> Vec<(Result<u16, UpstreamCallError>, KeptFrom)> {
+        let probe = async |endpoint: Arc<dyn UpstreamEndpoint>| {
+            let body = r#"{"jsonrpc":"2.0","id":1,"method":"server/discover"}"#.into();
+            let request = UpstreamRequest { method: "POST", headers: Vec::new(), body, awaited_id: Some("1".to_owned()) };
+            let answer = endpoint.send(server, request, Duration::from_secs(1)).await.map(|response| response.status);
+            endpoint.note_probe(answer.is_ok());
+            (answer, endpoint.kept_from())
+        };
+        let endpoints = self.endpoints.endpoints(server);
+        endpoints.into_iter().map(|endpoint| self.runtime().block_on(probe(endpoint))).collect()
     }
 
     /// Waits until a metric has this value; 0 is also one that is not shown.

@@ -269,6 +269,31 @@ fn no_more_sessions_are_followed_than_configured() {
 }
 
 #[test]
+fn sessions_of_the_only_endpoint_stay_there_when_others_join_it() {
+    let servers = [Legacy::new("a"), Legacy::new("b"), Legacy::new("c")];
+    let at = |servers: &[&Legacy]| config(vec![server(&servers.iter().map(|server| server.address()).collect::<Vec<_>>())]);
+    let [a, b, c] = servers.each_ref();
+    let [rig, replica] = [&[a][..], &[b, a, c]].map(rig);
+    let before: Vec<String> = (0..4).map(|_| initialize(&rig)).collect();
+    // Also over one that keeps several.
+    for now in [at(&[c, a]), at(&[b, a, c])] {
+        rig.apply(now);
+        for session in before.iter().cycle().take(20) {
+            let reply = ping(&rig, session);
+            assert_eq!(reply.status(), 200, "{session}");
+            // The server says the id again: who takes it over needs nobody's memory from then on.
+            let tagged = reply.head.header("mcp-session-id").unwrap();
+            assert_eq!(untagged(tagged), session);
+            assert_eq!((ping(&rig, tagged).status(), ping(&replica, tagged).status()), (200, 200));
+        }
+    }
+    check_counted(&rig, 4.0, 0.0);
+    // What this process does not follow may be anywhere, and where it was last known there is nobody any more.
+    rig.apply(at(&[b, c]));
+    assert_eq!(ping(&rig, &before[0]).status(), 404);
+}
+
+#[test]
 fn sessions_outlive_a_reload_of_their_server() {
     let servers = [Legacy::new("a"), Legacy::new("b")];
     let rig = rig(&servers.each_ref());

@@ -39,7 +39,7 @@ pub(super) const HEALTH: Section = Section {
             "ready_requires_upstreams",
             Form::Flag,
             Is("false"),
-            "whether a server that a probe found down makes the whole gateway not ready",
+            "whether a server that a probe found down makes the whole gateway not ready, and at the start one that was not probed yet",
         ),
     ],
 };

@@ -107,6 +107,7 @@ fields! {
     ClientName "client_name" Text "" "The name of the client's key, or `jwt:` and the name in its token; its first 128 bytes.";
     Endpoint "endpoint" Text "" "The authority of the endpoint that was chosen, where the server has several.";
     Attempts "attempts" Integer "" "How often the request was tried, where more than once.";
+    Cause "cause" Text "" "Why the last try brought no answer, or not all of it: `dns`, `refused`, `unroutable`, `tls_untrusted`, `tls_handshake`, `timeout`, `reset`, `closed`, `not_http` or `_other`.";
 }
 
 impl AccessField {

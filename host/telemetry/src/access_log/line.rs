@@ -105,6 +105,7 @@ impl AccessRecord {
             AccessField::Endpoint => tell(line.endpoint.as_deref(), |endpoint| members.text(name, cut(endpoint))),
             AccessField::Attempts if line.attempts < 2 => {}
             AccessField::Attempts => members.unsigned(name, line.attempts.into()),
+            AccessField::Cause => tell(line.cause, |cause| members.text(name, cause.as_str())),
         }
     }
 }

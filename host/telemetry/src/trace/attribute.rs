@@ -190,7 +190,7 @@ attributes! {
     RpcResponseStatusCode Text semconv::RPC_RESPONSE_STATUS_CODE,
         "The code of the JSON-RPC error in the answer, for example `-32602`. On the SERVER span, and on the CLIENT span where the other side gave it.";
     ErrorType Text semconv::ERROR_TYPE,
-        "Why the span is an error: the JSON-RPC error code, `tool_error`, an HTTP status, or the gateway's own word. Absent without an error; on SERVER spans the codes -32700, -32600, -32601, -32602 and -32002 are none.";
+        "Why the span is an error: the JSON-RPC error code, `tool_error`, an HTTP status, or the gateway's own word; on `connect` spans a `cause` of the access log. Absent without an error; on SERVER spans the codes -32700, -32600, -32601, -32602 and -32002 are none.";
     GenAiOperationName Text semconv::GEN_AI_OPERATION_NAME,
         "`execute_tool`, on spans of tools/call.";
     GenAiToolName Text semconv::GEN_AI_TOOL_NAME,

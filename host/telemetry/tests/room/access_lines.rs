@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use watchgate_telemetry::{
     AccessField, AccessLine, AccessLogTarget, ExchangeFinished, HttpMethod, NameKind, ServerMetrics, SpanId, Telemetry, TelemetryConfig,
-    TelemetryError, TraceId,
+    TelemetryError, TraceId, UpstreamCause,
 };
 
 use crate::exposition::Exposition;
@@ -66,6 +66,7 @@ fn every_field_has_its_member() {
             client_name: Some("ci".into()),
             endpoint: Some("10.0.0.7:3001".into()),
             attempts: 2,
+            cause: Some(UpstreamCause::TlsUntrusted),
             trace_id: TraceId::parse(b"0af7651916cd43dd8448eb211c80319c"),
             span_id: SpanId::parse(b"b7ad6b7169203331"),
             sampled: Some(false),
@@ -90,6 +91,7 @@ fn every_field_has_its_member() {
         ("client_name", json!("ci")),
         ("endpoint", json!("10.0.0.7:3001")),
         ("attempts", json!(2)),
+        ("cause", json!("tls_untrusted")),
         ("trace_id", json!("0af7651916cd43dd8448eb211c80319c")),
         ("span_id", json!("b7ad6b7169203331")),
         ("sampled", json!(false)),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 use watchgate_tests::plugins::{guest, stock};
 use watchgate_tests::upstream::nobody;
-use watchgate_tests::{Gate, Gateway, GatewayOptions, PluginFolder, Scripted};
+use watchgate_tests::{Connection, Gate, Gateway, GatewayOptions, PluginFolder, Scripted, ScriptedSocket};
 
 use super::server;
 use crate::examples::JWKS;
@@ -29,8 +29,8 @@ pub struct Scene {
     pub receiver: Scripted,
     /// Takes what is pushed.
     pub collector: Scripted,
-    /// One of the two endpoints of `replicas`: it takes connections, and says nothing.
-    pub replica: Option<TcpListener>,
+    /// One of the two endpoints of `replicas`: it answers whatever it is asked that it does not have it.
+    pub replica: ScriptedSocket,
     certificates: TempDir,
     _upstream: Scripted,
 }
@@ -39,7 +39,14 @@ impl Scene {
     pub fn start() -> Self {
         let (arrived, release) = (Gate::default(), Gate::default());
         let upstream = server::start(&arrived, &release);
-        let replica = TcpListener::bind("127.0.0.1:0").unwrap();
+        let replica = ScriptedSocket::start(|stream| {
+            let Ok(mut connection) = Connection::new(stream) else { return };
+            while let Ok(Some(_)) = connection.next_head() {
+                if connection.body().is_err() || connection.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").is_err() {
+                    return;
+                }
+            }
+        });
         let receiver = Scripted::start(|exchange| exchange.respond(204, &[], b""));
         let collector = collector();
         let certificates = TempDir::new().unwrap();
@@ -54,7 +61,7 @@ impl Scene {
             ..GatewayOptions::config(&config(&upstream, &replica, &collector, certificates.path()))
         };
         let gateway = Gateway::start(&["--plugins", folder.path()], options);
-        Self { gateway, arrived, release, _folder: folder, receiver, replica: Some(replica), certificates, collector, _upstream: upstream }
+        Self { gateway, arrived, release, _folder: folder, receiver, replica, certificates, collector, _upstream: upstream }
     }
 
     /// Puts another certificate in the place of the one in use.
@@ -103,9 +110,9 @@ fn plugins(receiver: &Scripted) -> PluginFolder {
     folder
 }
 
-fn config(upstream: &Scripted, replica: &TcpListener, collector: &Scripted, certificates: &Path) -> String {
+fn config(upstream: &Scripted, replica: &ScriptedSocket, collector: &Scripted, certificates: &Path) -> String {
     let (url, nowhere) = (format!("{}/mcp", upstream.url()), format!("http://{}/mcp", nobody()));
-    let (replica, collector, certificates) = (replica.local_addr().unwrap(), collector.url(), certificates.display());
+    let (replica, collector, certificates) = (replica.address(), collector.url(), certificates.display());
     format!(
         r#"
         [[listeners]]

@@ -1,7 +1,7 @@
 //! Traffic that makes the gateway say everything it can say.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -116,21 +116,19 @@ impl Scene {
 
     /// One of two endpoints goes. Chance has it whether a request meets it, and whether a probe does before: it comes back until a request has been tried again.
     fn fall_back(&mut self) {
-        let mut listener = self.replica.take().unwrap();
-        let address = listener.local_addr().unwrap();
         let value = |metric: &str, labels: &[(&str, &str)]| self.gateway.metrics().metric(metric, labels);
         for _ in 0..10 {
             wait_until("the endpoint is not passed over", || {
                 (value("watchgate_endpoint_ejected", &[("server", "replicas")]) == 0.0).then_some(())
             });
-            drop(listener);
+            self.replica.go_away();
             for _ in 0..20 {
                 self.tool("replicas", &[], "forecast", "");
             }
             if value("watchgate_upstream_retries_total", &[("server", "replicas"), ("result", "sent")]) > 0.0 {
                 return;
             }
-            listener = TcpListener::bind(address).unwrap();
+            self.replica.come_back();
         }
         panic!("no request was tried again");
     }

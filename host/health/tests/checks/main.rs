@@ -1,188 +1,16 @@
 //! The promise of health at work: servers and plugins are checked on their schedule, and the answer is true at any time.
 #![allow(clippy::unwrap_used)]
 
+mod scene;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
-use watchgate_health::{Check, CheckKind, CheckStatus, Health, HealthConfig, HealthSnapshot, Overall, OwnCheck};
-use watchgate_hooks::{
-    BoxFuture, FailureReason, HealthCheck, HealthReport, HealthStatus, HookFailure, HookSet, LiveHooks, StatusBoard, UpstreamCallError,
-    UpstreamCalls, UpstreamRequest, UpstreamResponse,
-};
-use watchgate_telemetry::{Telemetry, TelemetryConfig};
+use watchgate_health::{Check, CheckKind, CheckStatus, HealthConfig, HealthSnapshot, Overall, OwnCheck};
+use watchgate_hooks::{HealthStatus, KeptFrom};
 
-/// What the one server does.
-#[derive(Clone, Copy, PartialEq)]
-enum Server {
-    Modern,
-    Legacy,
-    WantsCredentials,
-    RefusesConnections,
-    NeverAnswers,
-    IsNoMcp,
-}
-
-/// A hand-written upstream. Everything asked of it is told to the test.
-struct Upstream {
-    server: Mutex<Server>,
-    asked: mpsc::UnboundedSender<String>,
-}
-
-impl Upstream {
-    fn answer(&self, request: &UpstreamRequest) -> Option<UpstreamResponse> {
-        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let method = body["method"].as_str().unwrap_or(request.method).to_owned();
-        let _closed = self.asked.send(method.clone());
-        let respond = |status, headers: &[(&str, &str)], body: serde_json::Value| {
-            let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            Some(UpstreamResponse { status, headers, body: Bytes::from(body.to_string()) })
-        };
-        let result = |result: serde_json::Value| serde_json::json!({ "jsonrpc": "2.0", "id": body["id"], "result": result });
-        match (*self.server.lock(), method.as_str()) {
-            (Server::Modern, "server/discover") => respond(200, &[], result(serde_json::json!({ "supportedVersions": ["2026-07-28"] }))),
-            (Server::Legacy, "initialize") => {
-                respond(200, &[("mcp-session-id", "s1")], result(serde_json::json!({ "protocolVersion": "2025-11-25" })))
-            }
-            (Server::Legacy, "DELETE") => respond(200, &[], serde_json::Value::Null),
-            (Server::WantsCredentials, _) => respond(401, &[], serde_json::Value::Null),
-            (Server::NeverAnswers, _) => None,
-            (Server::IsNoMcp, _) => respond(200, &[], serde_json::json!("<html>")),
-            _ => respond(400, &[], serde_json::json!({ "error": "Bad Request: No valid session ID provided" })),
-        }
-    }
-}
-
-impl UpstreamCalls for Upstream {
-    fn servers(&self) -> Vec<String> {
-        vec!["weather".to_owned()]
-    }
-
-    fn connect<'a>(&'a self, _server: &'a str, _deadline: Duration) -> BoxFuture<'a, Result<(), UpstreamCallError>> {
-        let _closed = self.asked.send("connect".to_owned());
-        let refuses = *self.server.lock() == Server::RefusesConnections;
-        let answer = if refuses { Err(UpstreamCallError::Unreachable("connection refused".to_owned())) } else { Ok(()) };
-        Box::pin(std::future::ready(answer))
-    }
-
-    fn send<'a>(
-        &'a self,
-        _server: &'a str,
-        request: UpstreamRequest,
-        deadline: Duration,
-    ) -> BoxFuture<'a, Result<UpstreamResponse, UpstreamCallError>> {
-        Box::pin(async move {
-            if let Some(response) = self.answer(&request) {
-                return Ok(response);
-            }
-            tokio::time::sleep(deadline).await;
-            Err(UpstreamCallError::Timeout(deadline))
-        })
-    }
-}
-
-/// How a plugin's check answers.
-#[derive(Clone, Copy)]
-enum Answer {
-    Finds(HealthStatus),
-    Fails,
-    Hangs,
-    Panics,
-}
-
-struct PluginCheck {
-    name: &'static str,
-    answer: Answer,
-    ran: mpsc::UnboundedSender<(&'static str, u64)>,
-    begun: Instant,
-}
-
-impl HealthCheck for PluginCheck {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn interval(&self) -> Duration {
-        Duration::from_secs(30)
-    }
-
-    fn check(&self) -> BoxFuture<'_, Result<HealthReport, HookFailure>> {
-        let _closed = self.ran.send((self.name, self.begun.elapsed().as_secs()));
-        Box::pin(async move {
-            match self.answer {
-                Answer::Finds(status) => Ok(HealthReport { status, detail: "looked".to_owned() }),
-                Answer::Fails => Err(HookFailure::new(FailureReason::Trap, "unreachable")),
-                Answer::Hangs => std::future::pending().await,
-                Answer::Panics => panic!("on purpose"),
-            }
-        })
-    }
-}
-
-struct Scene {
-    health: Arc<Health>,
-    upstream: Arc<Upstream>,
-    asked: mpsc::UnboundedReceiver<String>,
-    live: Arc<LiveHooks>,
-    telemetry: Arc<Telemetry>,
-    shutdown: watch::Sender<bool>,
-    ran: mpsc::UnboundedReceiver<(&'static str, u64)>,
-    runs: mpsc::UnboundedSender<(&'static str, u64)>,
-    begun: Instant,
-}
-
-impl Scene {
-    fn begin(server: Server, checks: &[(&'static str, Answer)], ready_requires_upstreams: bool) -> Self {
-        let servers = vec!["weather".to_owned()];
-        let config = TelemetryConfig { servers: servers.clone(), ..TelemetryConfig::default() };
-        let telemetry = Telemetry::new(config).unwrap();
-        let (asked_by, asked) = mpsc::unbounded_channel();
-        let (runs, ran) = mpsc::unbounded_channel();
-        let (shutdown, ending) = watch::channel(false);
-        let begun = Instant::now();
-        let live = Arc::new(LiveHooks::new(set(checks, begun, &runs)));
-        let upstream = Arc::new(Upstream { server: Mutex::new(server), asked: asked_by });
-        let health = Health::start(
-            HealthConfig { servers, ready_requires_upstreams, ..HealthConfig::default() },
-            Arc::clone(&upstream) as Arc<dyn UpstreamCalls>,
-            Arc::clone(&live),
-            Arc::new(StatusBoard::new()),
-            Arc::clone(&telemetry),
-            ending,
-        );
-        health.set_startup_done();
-        Self { health, upstream, asked, live, telemetry, shutdown, ran, runs, begun }
-    }
-
-    /// Lets paused time pass; everything that is due runs on the way.
-    async fn until(&self, second: u64) -> HealthSnapshot {
-        tokio::time::sleep_until(self.begun + Duration::from_secs(second)).await;
-        self.health.snapshot()
-    }
-
-    fn asked(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.asked.try_recv().ok()).collect()
-    }
-
-    fn swap(&self, checks: &[(&'static str, Answer)]) {
-        self.live.swap(set(checks, self.begun, &self.runs));
-    }
-
-    fn server_up(&self) -> Option<f64> {
-        self.telemetry.snapshot().of("watchgate_server_up").map(|series| series.value).next()
-    }
-}
-
-fn set(checks: &[(&'static str, Answer)], begun: Instant, ran: &mpsc::UnboundedSender<(&'static str, u64)>) -> HookSet {
-    let health = checks
-        .iter()
-        .map(|(name, answer)| Arc::new(PluginCheck { name, answer: *answer, ran: ran.clone(), begun }) as Arc<dyn HealthCheck>)
-        .collect();
-    HookSet { health, ..HookSet::empty() }
-}
+use scene::{Answer, Scene, Server};
 
 fn find(snapshot: &HealthSnapshot, kind: CheckKind) -> Check {
     snapshot.checks.iter().find(|check| check.kind == kind).unwrap().clone()
@@ -208,6 +36,60 @@ async fn a_server_is_up_when_it_answers_as_one() {
     check_server(Server::RefusesConnections, &legacy[..1], Failing, "TCP: unreachable: connection refused", Overall::Degraded).await;
     let no_mcp = "MCP: protocol: HTTP 200 without an answer to the request";
     check_server(Server::IsNoMcp, &legacy[..3], Failing, no_mcp, Overall::Degraded).await;
+}
+
+/// What comes of a server with several endpoints, and what the proxy is told of each.
+async fn check_endpoints(endpoints: &[Server], status: CheckStatus, detail: &str, answered: &[bool]) {
+    let scene = Scene::before(endpoints, &[], true);
+    let snapshot = scene.until(8).await;
+    let found = find(&snapshot, CheckKind::Upstream);
+    assert_eq!((found.status, found.detail.as_str()), (status, detail));
+    let is_up = status != CheckStatus::Failing;
+    assert_eq!((scene.server_up(), snapshot.ready), (Some(if is_up { 1.0 } else { 0.0 }), is_up));
+    let told = std::iter::once(&scene.upstream).chain(&scene.others).map(|endpoint| endpoint.answered.lock().unwrap());
+    assert_eq!(told.collect::<Vec<_>>(), answered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_up_when_one_of_its_endpoints_is_and_the_others_are_named() {
+    use CheckStatus::{Degraded, Failing, Ok};
+    use Server::{IsNoMcp, Legacy, Modern, NeverAnswers, RefusesConnections};
+    let refused = "TCP: unreachable: connection refused";
+    check_endpoints(&[Modern, Legacy], Ok, "answers server/discover", &[true, true]).await;
+    check_endpoints(&[RefusesConnections, Modern], Degraded, &format!("answers server/discover; h:0: {refused}"), &[false, true]).await;
+    let silent = "answers server/discover; h:1: MCP: no answer within 1s";
+    check_endpoints(&[Modern, NeverAnswers], Degraded, silent, &[true, false]).await;
+    // What answers HTTP is alive, whatever it says: its clients are told that by itself.
+    let no_mcp = "answers server/discover; h:1: MCP: protocol: HTTP 200 without an answer to the request";
+    check_endpoints(&[Modern, IsNoMcp], Degraded, no_mcp, &[true, true]).await;
+    let none = format!("h:0: {refused}; h:1: {refused}");
+    check_endpoints(&[RefusesConnections, RefusesConnections], Failing, &none, &[false, false]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_behind_an_open_breaker_is_up_and_somebody_should_look() {
+    let scene = Scene::begin(Server::Modern, &[], true);
+    *scene.upstream.kept_from.lock() = KeptFrom::ByHand;
+    let snapshot = scene.until(12).await;
+    let found = find(&snapshot, CheckKind::Upstream);
+    assert_eq!(found.status, CheckStatus::Degraded);
+    assert_eq!(found.detail, "answers server/discover; the circuit breaker is open (by hand)");
+    assert_eq!((snapshot.status, snapshot.ready, scene.server_up()), (Overall::Degraded, true, Some(1.0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_probed_yet_counts_at_the_start_only() {
+    let scene = Scene::begin(Server::NeverAnswers, &[], true);
+    let unprobed = scene.until(0).await;
+    assert_eq!(unprobed.not_ready_because, ["server `weather` was not probed yet"]);
+    *scene.upstream.server.lock() = Server::Modern;
+    assert!(scene.until(15).await.ready);
+    *scene.upstream.server.lock() = Server::NeverAnswers;
+    let servers = vec!["files".to_owned()];
+    scene.health.apply(HealthConfig { servers, ready_requires_upstreams: true, ..HealthConfig::default() });
+    let added = scene.until(16).await;
+    assert_eq!((find(&added, CheckKind::Upstream).status, added.not_ready_because), (CheckStatus::Unknown, Vec::new()));
+    assert_eq!(scene.until(19).await.not_ready_because, ["server `files` is not up"]);
 }
 
 #[tokio::test(start_paused = true)]
