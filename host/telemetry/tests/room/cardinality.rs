@@ -116,7 +116,7 @@ fn plugins_checks_severities_and_servers_are_bounded() {
                 telemetry.emit(ServerUp { server: &name, up: true });
             }
         },
-        1001 * 100,
+        1001 * 110,
     );
     let count = |metric| after.find(metric, &[]).len();
     assert_eq!(

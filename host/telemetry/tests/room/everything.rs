@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use watchgate_telemetry::{
     AccessLine, AlertDelivered, AlertsFiring, CertificateMetrics, ClientIntroduced, Declaration, EndpointMetrics, ExchangeFinished,
-    HealthCheckFinished, InvalidTraceContext, MetricKind, PluginMetrics, ReloadFinished, RuntimeWatch, ServerUp, Telemetry,
+    HealthCheckFinished, InvalidTraceContext, JwksInUse, MetricKind, PluginMetrics, ReloadFinished, RuntimeWatch, ServerUp, Telemetry,
     TelemetryDropped, TraceContextInvalid, UpstreamConnected,
 };
 
@@ -36,6 +36,7 @@ pub fn say_everything(telemetry: &Telemetry) -> Held {
     telemetry.emit(ClientIntroduced { protocol_version: Some("2025-11-25"), name: Some("inspector"), at: std::time::Instant::now() });
     telemetry.emit(UpstreamConnected { server: &server, duration: SECOND, ok: true });
     telemetry.emit(ServerUp { server: "weather", up: true });
+    telemetry.emit(JwksInUse { keys: Some((1, Some(SystemTime::UNIX_EPOCH + SECOND))) });
     telemetry.emit(ReloadFinished { plugin: "p", result: "live", reason: None, duration: SECOND });
     telemetry.emit(TelemetryDropped { signal: "operations", reason: "queue_full" });
     telemetry.emit(TraceContextInvalid { reason: InvalidTraceContext::TraceparentMalformed, server: "s", client: [127, 0, 0, 1].into() });
