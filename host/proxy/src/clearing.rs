@@ -32,7 +32,6 @@ const CAPTURED: usize = 16 << 20;
 const UNANSWERED: usize = 16 << 20;
 
 /// What waits for the policies.
-#[expect(clippy::large_enum_variant, reason = "most are traces")]
 pub(crate) enum Waiting {
     Trace(Uncleared),
     /// An access line, and the client's request id that it is to have.

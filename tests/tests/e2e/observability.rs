@@ -83,9 +83,41 @@ fn a_call_is_found_by_its_request_id_and_drawn() {
     check(&errors, 0, &[failed["trace_id"].as_str().unwrap(), "unreachable"], "");
     assert!(!errors.stdout.contains(id), "{errors:?}");
     check(&gateway.ask(&["trace", failed["trace_id"].as_str().unwrap()]), 0, &["gone  unreachable", "! "], "");
+    let error_id = failed["error_id"].as_str().unwrap();
+    for id in [error_id, "r-2", &failed["trace_id"].as_str().unwrap()[..12]] {
+        check(&gateway.ask(&["trace", id]), 0, &["gone  unreachable", "the MCP server cannot be reached"], "");
+    }
+    check(
+        &gateway.ask(&["logs", "--error-id", error_id, "--target", "watchgate_proxy"]),
+        0,
+        &["answered by the gateway", "request_id=r-2"],
+        "",
+    );
+    check(&gateway.ask(&["logs", "--request-id", "r-1", "--trace", &id[..8]]), 0, &["tools/call forecast ok", "sampled=true"], "");
     check(&gateway.ask(&["trace", "--server", "weather", "--tool", "forecast", "--slow", "1h"]), 1, &[], "no recent trace");
-    check(&gateway.ask(&["trace", "00000000000000000000000000000001"]), 1, &[], "no trace 00000000000000000000000000000001");
+    check(&gateway.ask(&["trace", "00000000000000000000000000000001"]), 1, &[], "traces.ratio");
     check(&gateway.ask(&["trace", "--slow", "soon"]), 64, &[], "min_duration");
+}
+
+#[test]
+fn what_is_turned_away_at_once_is_told_with_its_ids_and_not_for_each_client() {
+    let upstream = upstream();
+    let gateway = gateway_before(&upstream);
+    for _ in 0..100 {
+        let headers = [&MCP_POST[..], &[("X-Request-ID", "r-lost")]].concat();
+        gateway.call("POST", "/nowhere", &headers, b"{}");
+    }
+    let lines = wait_until("the refusals are said", || {
+        let page = gateway.admin_get("/api/logs?request_id=r-lost&limit=1000").json().unwrap();
+        let lines = page["lines"].as_array().unwrap().clone();
+        (lines.iter().filter(|line| line["type"] == "access").count() == 100).then_some(lines)
+    });
+    let said: Vec<&Value> = lines.iter().filter(|line| line["message"] == "answered by the gateway").collect();
+    assert!(!said.is_empty() && said.len() < 100, "{said:?}");
+    let access = lines.iter().find(|line| line["error_id"] == said[0]["error_id"] && line["type"] == "access").unwrap();
+    assert_eq!((&said[0]["trace_id"], &access["sampled"]), (&access["trace_id"], &false.into()), "{access}");
+    let errors = gateway.admin_get("/api/traces?errors").json().unwrap();
+    assert_eq!(errors["traces"], json!([]), "clients' mistakes crowd nothing out");
 }
 
 #[test]

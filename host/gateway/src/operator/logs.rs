@@ -135,7 +135,8 @@ fn pretty(line: &Map<String, Value>) -> String {
     let told = ["time", "level", "type", "target", "message", "http_method", "mcp_method", "name", "outcome"];
     let is_access = !line.contains_key("message");
     let is_told = |name: &str| told[..5].contains(&name) || is_access && told.contains(&name);
-    let mut members: Vec<_> = line.iter().filter(|(name, value)| !is_told(name) && !(is_access && says_nothing(name, value))).collect();
+    let is_left_out = |name: &str, value: &Value| is_told(name) || value.is_null() || (is_access && says_nothing(name, value));
+    let mut members: Vec<_> = line.iter().filter(|(name, value)| !is_left_out(name, value)).collect();
     members.sort_by_key(|(name, _)| place(name));
     for (name, value) in members {
         let value = value.as_str().map_or_else(|| value.to_string(), printable);
@@ -174,7 +175,7 @@ fn place(member: &str) -> usize {
 
 /// What nearly every access line has.
 fn says_nothing(member: &str, value: &Value) -> bool {
-    value.is_null() || value.as_f64() == Some(0.0) || (member == "operations" && *value == 1) || (member == "sampled" && *value == false)
+    value.as_f64() == Some(0.0) || (member == "operations" && *value == 1) || (member == "sampled" && *value == false)
 }
 
 #[cfg(test)]

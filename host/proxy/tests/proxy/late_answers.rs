@@ -35,7 +35,7 @@ impl Legacy {
                 exchange.event_stream()?;
                 exchange.chunk(first)?;
                 while let Ok(event) = said.lock().unwrap().recv() {
-                    exchange.chunk(&format!("data: {event}\n\n"))?;
+                    exchange.chunk(format!("data: {event}\n\n"))?;
                 }
                 return exchange.end();
             }

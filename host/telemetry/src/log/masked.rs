@@ -31,8 +31,8 @@ const DEFAULT: [&str; 20] = [
 ];
 /// Words that follow such a name and change nothing.
 const SUFFIXES: [&str; 5] = ["value", "values", "text", "string", "plain"];
-/// Whatever their last word, these are no secrets: MCP's own, and the places in lists.
-const READABLE: [&[&str]; 2] = [&["progress", "token"], &["progresstoken"]];
+/// No secret where it is MCP's `progressToken`, nor where there is a number of them.
+const TOKEN: &str = "token";
 /// Words before `tokens` that make it a number of pieces of text.
 const COUNTING: [&str; 18] = [
     "max",
@@ -97,16 +97,20 @@ fn ends_in(name: &str, masked: &str) -> bool {
     end.eq_ignore_ascii_case(masked.as_bytes()) && begins_a_word()
 }
 
+/// Without what stands between it and a word that followed.
+fn word_end(name: &str) -> &str {
+    name.trim_end_matches(['_', '-', '.'])
+}
+
 fn is_usual(name: &str) -> bool {
-    let mut name = name.trim_end_matches(|last: char| last.is_ascii_digit()).trim_end_matches(['_', '-', '.']);
+    let mut name = name.trim_end_matches(|last: char| last.is_ascii_digit());
+    name = word_end(name);
     if let Some(suffix) = SUFFIXES.iter().find(|suffix| name.len() > suffix.len() && ends_in(name, suffix)) {
-        name = name[..name.len() - suffix.len()].trim_end_matches(['_', '-', '.']);
+        name = word_end(&name[..name.len() - suffix.len()]);
     }
-    let is_readable = |words: &&[&str]| {
-        let (last, before) = (words[words.len() - 1], &words[..words.len() - 1]);
-        ends_in(name, last) && before.iter().all(|word| ends_in(name[..name.len() - last.len()].trim_end_matches(['_', '-', '.']), word))
-    };
-    if READABLE.iter().any(|words| is_readable(words)) {
+    if ends_in(name, "progresstoken")
+        || name.len().checked_sub(TOKEN.len()).is_some_and(|at| ends_in(name, TOKEN) && ends_in(word_end(&name[..at]), "progress"))
+    {
         return false;
     }
     if DEFAULT.iter().any(|masked| ends_in(name, masked)) {
@@ -114,10 +118,10 @@ fn is_usual(name: &str) -> bool {
     }
     let Some(singular) = name.strip_suffix(['s', 'S']) else { return false };
     let Some(masked) = DEFAULT.iter().find(|masked| ends_in(singular, masked)) else { return false };
-    let before = singular[..singular.len() - masked.len()].trim_end_matches(['_', '-', '.']);
+    let before = word_end(&singular[..singular.len() - masked.len()]);
     match *masked {
         // By themselves they are numbers, or names of members.
-        "token" | "key" => !before.is_empty() && !COUNTING.iter().any(|counting| ends_in(before, counting)),
+        TOKEN | "key" => !before.is_empty() && !COUNTING.iter().any(|counting| ends_in(before, counting)),
         _ => true,
     }
 }
