@@ -1,6 +1,7 @@
 //! The commands with which an operator asks a running gateway.
 
 use std::env;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::Result;
@@ -15,6 +16,15 @@ pub struct Following {
     /// Its output so far, and its end.
     pub process: Process,
     _directory: TempDir,
+}
+
+/// Starts `watchgate ARGS` against whatever answers at this address.
+///
+/// # Panics
+/// When it cannot be started.
+#[track_caller]
+pub fn keep_asking_at(admin: SocketAddr, args: &[&str]) -> Following {
+    start(&admin.to_string(), None, args).unwrap_or_else(|error| panic!("watchgate {args:?}: {error:#}"))
 }
 
 impl Gateway {
@@ -46,7 +56,7 @@ impl Gateway {
     /// When it cannot be started.
     #[track_caller]
     pub fn keep_asking(&self, args: &[&str]) -> Following {
-        start(&self.admin.to_string(), None, args).unwrap_or_else(|error| panic!("watchgate {args:?}: {error:#}"))
+        keep_asking_at(self.admin, args)
     }
 }
 

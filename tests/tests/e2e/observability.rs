@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use watchgate_tests::gateway::Exit;
 use watchgate_tests::http1::MCP_POST;
+use watchgate_tests::operator::keep_asking_at;
 use watchgate_tests::plugins::guest;
 use watchgate_tests::upstream::nobody;
-use watchgate_tests::{Gateway, GatewayOptions, PluginFolder, Scripted, wait_until};
+use watchgate_tests::{Connection, Gateway, GatewayOptions, PluginFolder, Scripted, ScriptedSocket, wait_until};
 
 use crate::messages::{answer, tool_call};
 
@@ -201,6 +202,27 @@ fn metrics_are_shown_and_held_against_thresholds() {
 }
 
 #[test]
+fn who_watches_watches_on_while_the_gateway_is_started_anew() {
+    let mut admin = ScriptedSocket::start(|stream| {
+        let Ok(mut connection) = Connection::new(stream) else { return };
+        let text = "# TYPE g gauge\ng 1\n";
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        // Who has gone away needs no answer.
+        let _ = connection.head().map(|_| connection.send(answer.as_bytes()));
+    });
+    let watching = keep_asking_at(admin.address(), &["metrics", "--watch", "--interval", "20ms", "--json"]);
+    let shown = || watching.process.stdout().lines().count();
+    wait_until("it is watched", || (shown() > 0).then_some(()));
+    admin.go_away();
+    wait_until("it is away", || watching.process.stderr().contains("still watching").then_some(()));
+    let before = shown();
+    admin.come_back();
+    wait_until("it is there again", || (shown() > before).then_some(()));
+    let said = watching.process.stderr();
+    assert!(said.lines().count() == 2 && said.ends_with("is there again\n"), "{said}");
+}
+
+#[test]
 fn health_has_an_exit_code_and_a_token_is_asked_for() {
     let upstream = upstream();
     let options =
@@ -234,7 +256,7 @@ fn the_level_of_the_log_changes_while_it_runs() {
     let upstream = upstream();
     let gateway = gateway_before(&upstream);
     let put = |body: &str| {
-        let mut connection = watchgate_tests::Connection::open(gateway.admin).unwrap();
+        let mut connection = Connection::open(gateway.admin).unwrap();
         connection.send(&watchgate_tests::http1::request("PUT", "/admin/log-level", &[], body.as_bytes())).unwrap();
         connection.reply().unwrap()
     };

@@ -52,6 +52,9 @@ pub async fn run(arguments: &MetricsArguments) -> Result<(), Failure> {
     if arguments.threshold.as_ref().is_some_and(Threshold::needs_window) && arguments.window.is_none() && !arguments.watch {
         return Err(Failure::Usage("--threshold: rate() and increase() need --window, for example --window 10s".to_owned()));
     }
+    if let Some(threshold) = &arguments.threshold {
+        threshold.check_names().map_err(|problem| Failure::Usage(format!("--threshold: {problem}")))?;
+    }
     let client = AdminClient::new(&arguments.admin)?;
     let first = scrape(&client).await?;
     let begun = Instant::now();

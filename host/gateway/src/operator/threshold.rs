@@ -19,6 +19,8 @@ pub struct Threshold {
     function: Option<Function>,
     /// The metric with its labels, as written.
     selector: String,
+    /// The same with the function, if there is one.
+    reckoned: String,
     metric: String,
     matchers: Vec<Matcher>,
     comparison: Comparison,
@@ -89,6 +91,15 @@ impl Threshold {
         matches!(self.function, Some(Function::Rate | Function::Increase))
     }
 
+    /// Of the gateway's own metrics it is known without asking it what they are called, and whether they have these labels.
+    ///
+    /// # Errors
+    /// When there is none called so: with the nearest.
+    pub fn check_names(&self) -> Result<(), String> {
+        let Some(row) = known_series::metric(&self.metric)?.definition() else { return Ok(()) };
+        self.matchers.iter().try_for_each(|matcher| known_series::label(row, matcher.label(), matcher.wanted().map(String::as_str)))
+    }
+
     /// What is compared: each series of a gauge by itself, since a sum would hide the one that is down; else one value. None
     /// where there are no observations to reckon it from.
     ///
@@ -126,7 +137,7 @@ impl Threshold {
                 .fold((0.0, 0.0), |(now, added), (_, (reading, since))| (now + part_of(reading, part), added + part_of(since, part)));
             self.of_number(kind, now, added, change)?
         };
-        Ok(value.map(|value| self.compared(self.selector.clone(), value)).into_iter().collect())
+        Ok(value.map(|value| self.compared(self.reckoned.clone(), value)).into_iter().collect())
     }
 
     fn compared(&self, of: String, value: f64) -> Compared {
@@ -186,8 +197,8 @@ impl Threshold {
         (&self.metric, None)
     }
 
-    /// What only the running gateway can tell of the labels: those of plugins' metrics, and the servers. The others were looked at
-    /// when the expression was read.
+    /// What only the running gateway can tell of the labels: those of plugins' metrics, and the servers. The others are looked at
+    /// by [`Self::check_names`].
     fn complain_of_matchers(&self, change: &Change, is_own: bool, of_metric: &[(&SeriesName, &(Reading, Reading))]) -> Result<(), String> {
         for matcher in &self.matchers {
             let label = matcher.label();
@@ -270,24 +281,19 @@ impl FromStr for Threshold {
         if rest.trim_start().starts_with('[') {
             return Err("a range in brackets is PromQL: the time is said by --window, for example --window 5m".to_owned());
         }
-        complain(metric, &matchers)?;
         let selector = written[..written.len() - rest.len()].trim_end().to_owned();
         let rest = match function {
             Some(_) => rest.trim_start().strip_prefix(')').ok_or_else(|| format!("a parenthesis is not closed; {SHAPE}"))?,
             None => rest,
         };
+        let reckoned = text.trim();
+        let reckoned = reckoned[..reckoned.len() - rest.trim_end().len()].trim_end().to_owned();
         let rest = rest.trim();
         let comparison = COMPARISONS.into_iter().find_map(|(sign, comparison)| Some((comparison, rest.strip_prefix(sign)?)));
         let (comparison, limit) = comparison.ok_or_else(|| format!("there is no comparison; {SHAPE}"))?;
         let limit = number(limit.trim()).ok_or_else(|| format!("`{}` is no number and no duration; {SHAPE}", limit.trim()))?;
-        Ok(Self { text: text.trim().to_owned(), function, selector, metric: metric.to_owned(), matchers, comparison, limit })
+        Ok(Self { text: text.trim().to_owned(), function, selector, reckoned, metric: metric.to_owned(), matchers, comparison, limit })
     }
-}
-
-/// Of the gateway's own metrics it is known at once what they are called, and whether they have these labels.
-fn complain(metric: &str, matchers: &[Matcher]) -> Result<(), String> {
-    let Some(row) = known_series::metric(metric)?.definition() else { return Ok(()) };
-    matchers.iter().try_for_each(|matcher| known_series::label(row, matcher.label(), matcher.wanted().map(String::as_str)))
 }
 
 /// A duration is compared in seconds, as metrics count them.

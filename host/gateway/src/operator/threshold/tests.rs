@@ -37,15 +37,15 @@ fn values_are_reckoned_from_what_fits() {
     check("c{o=~\"time.*|denied\"} == 6", "c{o=~\"time.*|denied\"}", 6.0, true);
     check("c{o!~\"time\", o!=\"ok\"} != 6", "c{o!~\"time\", o!=\"ok\"}", 6.0, false);
     check("c{o=\"aborted\"} > 0", "c{o=\"aborted\"}", 0.0, false);
-    check(" increase( c{o!=\"ok\"} ) > 4 ", "c{o!=\"ok\"}", 5.0, true);
-    check("rate(c) > 2", "c", 2.5, true);
-    check("sum(c) > 35", "c", 36.0, true);
+    check(" increase( c{o!=\"ok\"} ) > 4 ", "increase( c{o!=\"ok\"} )", 5.0, true);
+    check("rate(c) > 2", "rate(c)", 2.5, true);
+    check("sum(c) > 35", "sum(c)", 36.0, true);
     check("h_count > 10", "h_count", 20.0, true);
     check("h_sum > 10", "h_sum", 5.5, false);
-    check("increase(h_sum) > 4", "h_sum", 5.0, true);
-    check("rate(h) > 1", "h", 1.0, false);
-    check("p50(h) > 500ms", "h", 0.55, true);
-    check("avg(h) > 1s", "h", 0.5, false);
+    check("increase(h_sum) > 4", "increase(h_sum)", 5.0, true);
+    check("rate(h) > 1", "rate(h)", 1.0, false);
+    check("p50(h) > 500ms", "p50(h)", 0.55, true);
+    check("avg(h) > 1s", "avg(h)", 0.5, false);
     // Known to the gateway, and nothing happened yet.
     check("watchgate_mcp_tool_calls_total > 0", "watchgate_mcp_tool_calls_total", 0.0, false);
     check_in(&change(), "p99(watchgate_overhead_seconds) > 1s", &[]);
@@ -54,8 +54,8 @@ fn values_are_reckoned_from_what_fits() {
 #[test]
 fn without_a_window_the_whole_is_compared() {
     let whole = Change::whole(Scrape::parse(NOW).unwrap());
-    check_in(&whole, "p50(h) > 50ms", &[("h", 0.1, true)]);
-    check_in(&whole, "avg(h) > 0.2", &[("h", 0.275, true)]);
+    check_in(&whole, "p50(h) > 50ms", &[("p50(h)", 0.1, true)]);
+    check_in(&whole, "avg(h) > 0.2", &[("avg(h)", 0.275, true)]);
     check_in(&whole, "c > 35", &[("c", 36.0, true)]);
 }
 
@@ -67,14 +67,17 @@ fn series_of_gauges_are_compared_one_by_one() {
     check_in(&change, "watchgate_server_up < 1", &[(a, 1.0, false), (b, 0.0, true)]);
     check_in(&change, "watchgate_server_up == 0", &[(a, 1.0, false), (b, 0.0, true)]);
     check_in(&change, "watchgate_server_up{server=\"a\"} < 1", &[(a, 1.0, false)]);
-    check_in(&change, "sum(watchgate_server_up) < 1", &[("watchgate_server_up", 1.0, false)]);
+    check_in(&change, "sum(watchgate_server_up) < 1", &[("sum(watchgate_server_up)", 1.0, false)]);
     check_in(&self::change(), "g > 1", &[("g", 2.0, true)]);
 }
 
 #[test]
 fn what_is_not_there_cannot_be_compared() {
     let check = |text: &str, expected: &str| {
-        let error = text.parse::<Threshold>().and_then(|threshold| threshold.compare(&change()).map(drop)).unwrap_err();
+        let error = text
+            .parse::<Threshold>()
+            .and_then(|threshold| threshold.check_names().and_then(|()| threshold.compare(&change()).map(drop)))
+            .unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");
     };
     check("typo > 0", "no metric is called typo");
