@@ -157,7 +157,7 @@ fn stream_place(
 ) -> Option<StreamPlace> {
     let client_path = asked.client_path.as_ref()?;
     let is_coded = parts.headers.contains_key(header::CONTENT_ENCODING);
-    if is_coded || !server.rewrites_answers() || exchange.session.is_some() || headers::content(&parts.headers) != Content::EventStream {
+    if is_coded || exchange.session.is_some() || headers::content(&parts.headers) != Content::EventStream {
         return None;
     }
     let host = host.and_then(|host| host.to_str().ok()).map(str::to_owned);

@@ -126,7 +126,7 @@ const SETS: &[Set] = &[
 
 /// The words that `error_type` has besides `tool_error`, codes and statuses: the reasons of the gateway's own errors, and what an operation ends
 /// with that has no answer.
-pub const ERROR_WORDS: [&str; 25] = [
+pub const ERROR_WORDS: [&str; 26] = [
     "no_route",
     "request_too_large",
     "too_many_headers",
@@ -146,6 +146,7 @@ pub const ERROR_WORDS: [&str; 25] = [
     "rate_limited",
     "too_many_streams",
     "saturated",
+    "no_room",
     "circuit_open",
     "required_plugin_not_live",
     "timeout",
