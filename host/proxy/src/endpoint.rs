@@ -155,7 +155,7 @@ impl Endpoint {
     pub(crate) fn complain(&self, cause: UpstreamCause, error: &str) {
         if let Some(unsaid) = self.trouble.may_say(Instant::now()) {
             tracing::warn!(
-                server = %self.server, endpoint = %self.authority, cause = cause.as_str(), error, unsaid, "an endpoint did not answer"
+                server = %self.server, endpoint = %self.authority, cause = cause.as_str(), error, unsaid, "an endpoint brought no answer, or not all of one"
             );
         }
     }

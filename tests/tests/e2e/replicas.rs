@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use watchgate_tests::upstream::nobody;
-use watchgate_tests::{Gateway, GatewayOptions, ScriptedSocket, wait_until};
+use watchgate_tests::{Gateway, GatewayOptions, Scripted, ScriptedSocket, wait_until};
 
 use crate::config_reload::{rewrite, wait_for_reload};
 use crate::health_plugins::{overall, server, wait_for_check};
@@ -76,4 +76,18 @@ fn a_server_that_a_reload_adds_is_not_down_before_it_was_probed() {
     wait_for_reload(&gateway, "applied", 1.0);
     wait_until("the new server is being probed", || (hangs.accepted() > 0).then_some(()));
     assert_eq!(ready(&gateway), 200);
+}
+
+#[test]
+fn the_log_says_when_an_endpoint_is_passed_over_and_when_no_longer() {
+    let ((well, _), ill) = (server(&["a"]), Scripted::start(|exchange| exchange.json(503, "{}")));
+    let config = format!(
+        "[servers.s]\nurls = [\"{}\", \"{}\"]\nslow_start = \"0s\"\nejection = {{ consecutive_failures = 1, base = \"300ms\" }}\n",
+        well.url(),
+        ill.url()
+    );
+    let gateway = Gateway::start(&[], GatewayOptions::config(&config));
+    wait_until("the one that is ill was met", || (gateway.post("/s/mcp", &tool_call(1, "a")).status() == 503).then_some(()));
+    gateway.wait_for_log("an endpoint is passed over: it failed too often in a row");
+    gateway.wait_for_log("an endpoint is no longer passed over");
 }
