@@ -4,13 +4,14 @@
 mod elsewhere;
 mod ending;
 mod messages;
+mod session;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use watchgate_hooks::{PolicyCall, Surface};
 use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header, rpc_error};
 use watchgate_telemetry::log::LogContext;
@@ -293,36 +294,6 @@ impl Exchange {
     /// A place among the client's streams, held until this exchange is over.
     pub(crate) fn hold_stream(&mut self, stream: ClientPlace) {
         self.places.stream = Some(stream);
-    }
-
-    /// Notes the session that the server's answer names, and tells whether it names one.
-    pub(crate) fn note_session(&mut self, headers: &HeaderMap) -> bool {
-        let Some(session) = headers.get(mcp_header::MCP_SESSION_ID) else { return false };
-        let key = self.shared.session_key(&self.server, session.as_bytes());
-        if self.session != Some(key) {
-            self.session = Some(key);
-            self.session_text = Some(session_hash(session.as_bytes()));
-        }
-        true
-    }
-
-    /// The server has answered in the exchange's session, if it has one. `is_said`: the answer itself names it.
-    pub(crate) fn note_session_answer(&self, method: &Method, status: StatusCode, is_said: bool) {
-        match (self.session, &self.message_stream) {
-            (Some(session), None) => self.server.note_session(session, method, status, is_said),
-            // Such a session lasts as long as its stream, whatever the server says to a POST.
-            (Some(session), Some(_)) => self.server.touch_session(session),
-            (None, _) => {}
-        }
-    }
-
-    /// Who posts to this target of the server is answered on this stream (HTTP+SSE).
-    pub(crate) fn note_messages(&mut self, target: &str) {
-        let key = self.shared.session_key(&self.server, target.as_bytes());
-        self.session = Some(key);
-        self.session_text = Some(session_hash(target.as_bytes()));
-        self.message_stream = Some(MessageStream::Here(self.server.message_targets.open(key)));
-        self.server.open_session(key, Instant::now());
     }
 
     /// A message was denied that ends no operation of the client: a request or notification of the server, an opaque body.

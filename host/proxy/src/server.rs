@@ -1,12 +1,13 @@
 //! What all exchanges share: the servers as configured now, the hooks, the telemetry.
 
+mod following;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 use watchgate_hooks::LiveHooks;
@@ -34,7 +35,7 @@ use crate::rate::RateLimiter;
 use crate::retry_budget::RetryBudget;
 use crate::scan::Scanned;
 use crate::server_config::{EndpointConfig, Mount, ServerConfig};
-use crate::sessions::{Opening, Sessions};
+use crate::sessions::Sessions;
 use crate::slots::{Concurrency, PerClient};
 use crate::tls::client::UpstreamTlsState;
 
@@ -327,36 +328,6 @@ impl Server {
 }
 
 impl Server {
-    /// The server answered in a session: it goes on, is over, or is new where the answer itself names it (`is_said`). Servers without sessions answer whatever
-    /// session a client makes up.
-    pub(crate) fn note_session(&self, key: SessionKey, method: &Method, status: StatusCode, is_said: bool) {
-        let now = Instant::now();
-        if status == StatusCode::NOT_FOUND || (*method == Method::DELETE && status.is_success()) {
-            self.end_session(key);
-        } else if status.is_success() && is_said {
-            self.open_session(key, now);
-        } else {
-            self.sessions.touched(key, now);
-        }
-    }
-
-    /// A session is followed from now on, if it was not.
-    pub(crate) fn open_session(&self, key: SessionKey, now: Instant) {
-        if let Opening::New { forgotten } = self.sessions.opened(key, now) {
-            self.metrics.session_opened();
-            if let Some(forgotten) = forgotten {
-                self.metrics.session_ended(forgotten.duration);
-            }
-        }
-    }
-
-    /// A session is over.
-    pub(crate) fn end_session(&self, key: SessionKey) {
-        if let Some(duration) = self.sessions.ended(key, Instant::now()) {
-            self.metrics.session_ended(duration);
-        }
-    }
-
     /// Where clients find it: the path of its mount.
     pub(crate) fn route(&self) -> String {
         match &self.config.mount {
@@ -368,11 +339,6 @@ impl Server {
     /// Whether answers to a GET may have to be put right for clients: endpoint events, OAuth metadata.
     pub(crate) fn rewrites_answers(&self) -> bool {
         self.config.mount == Mount::Prefix || self.oauth.is_some() || self.tags_sessions()
-    }
-
-    /// Something was heard of a session.
-    pub(crate) fn touch_session(&self, key: SessionKey) {
-        self.sessions.touched(key, Instant::now());
     }
 
     /// Whether it matters which of its endpoints answer probes.
