@@ -1,7 +1,6 @@
 //! A gateway with everything configured that can be, and what stands around it.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
