@@ -2,7 +2,8 @@
 
 use core::ops::Range;
 
-use super::{ends_word, run};
+use super::ends_word;
+use super::reading::run;
 use crate::class::Class;
 
 /// A kind of key with a beginning of its own.
@@ -73,8 +74,11 @@ fn aws_id(rest: &[u8]) -> Option<usize> {
 }
 
 fn gcp(rest: &[u8]) -> Option<usize> {
+    if !rest.starts_with(b"AIza") {
+        return None;
+    }
     let length = 4 + run(rest, 4, 36, is_url_safe);
-    (rest.starts_with(b"AIza") && length == 39).then_some(length)
+    (length == 39).then_some(length)
 }
 
 fn slack(rest: &[u8]) -> Option<usize> {
@@ -98,8 +102,12 @@ fn ai(rest: &[u8]) -> Result<usize, usize> {
     if !rest.starts_with(b"sk-") {
         return Err(0);
     }
-    let length = 3 + run(rest, 3, usize::MAX, is_url_safe);
-    if length >= 23 && rest[..length].iter().any(u8::is_ascii_digit) { Ok(length) } else { Err(length) }
+    let mut has_digit = false;
+    let length = 3 + run(rest, 3, usize::MAX, |byte| {
+        has_digit |= byte.is_ascii_digit();
+        is_url_safe(byte)
+    });
+    if length >= 23 && has_digit { Ok(length) } else { Err(length) }
 }
 
 /// The length of a beginning and the run that follows it, if that has `least` bytes.
