@@ -157,7 +157,7 @@ impl Shape {
             // Before the key itself is read, because nothing is settled by one that stands inside a word.
             Self::Key(shape, start) => starts_word(text, start).then(|| shape.match_at(text, start, until))??,
             Self::NamedAws(start) => named::aws_after(text, start)?,
-            Self::NamedAzure(place) => named::azure_after(text, place)?,
+            Self::NamedAzure(place) => named::azure_after(text, place, until)?,
             Self::Bearer(start) => token::bearer_after(text, start, until)?,
             Self::Jwt(start) => start..start + starts_word(text, start).then(|| token::jwt_length(text, start, until))??,
             Self::PrivateKey(start) => private_key::key_at(text, start)?,

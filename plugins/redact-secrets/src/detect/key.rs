@@ -25,6 +25,8 @@ pub enum KeyShape {
     Ai,
 }
 
+/// `AIza` and what follows it.
+const GCP_LENGTH: usize = 39;
 /// No key is longer; a run that is, is cut here so that the work stays bounded.
 const LONGEST: usize = 512;
 
@@ -47,7 +49,13 @@ impl KeyShape {
         let rest = text.get(start..)?;
         let length = match self {
             Self::AwsId => aws_id(rest)?,
-            Self::Gcp => gcp(rest)?,
+            Self::Gcp => match gcp(rest) {
+                Ok(length) => length,
+                Err(none_before) => {
+                    *none_until = start + none_before;
+                    return None;
+                }
+            },
             Self::Github => {
                 let [b'g', b'h', b'p' | b'o' | b'u' | b's' | b'r', b'_', ..] = rest else { return None };
                 with_run(rest, 4, 36, is_word)?
@@ -73,12 +81,13 @@ fn aws_id(rest: &[u8]) -> Option<usize> {
     (length == 20 && ends_word(rest, length)).then_some(length)
 }
 
-fn gcp(rest: &[u8]) -> Option<usize> {
+/// The length of the key, or how far none begins: only the last 39 of a longer run could be one.
+fn gcp(rest: &[u8]) -> Result<usize, usize> {
     if !rest.starts_with(b"AIza") {
-        return None;
+        return Err(0);
     }
-    let length = 4 + run(rest, 4, 36, is_url_safe);
-    (length == 39).then_some(length)
+    let length = 4 + run(rest, 4, usize::MAX, is_url_safe);
+    if length == GCP_LENGTH { Ok(length) } else { Err(length.saturating_sub(GCP_LENGTH)) }
 }
 
 fn slack(rest: &[u8]) -> Option<usize> {

@@ -95,10 +95,15 @@ pub fn aws_after(text: &[u8], start: usize) -> Option<Range<usize>> {
     (named_secret(name) == Some(NamedSecret::Aws)).then_some(value)
 }
 
-/// The Azure key whose name holds the `tKe` or `sKe` at `place`.
-pub fn azure_after(text: &[u8], place: usize) -> Option<Range<usize>> {
+/// The Azure key whose name holds the `tKe` or `sKe` at `place`. Where what follows is too long for one, `none_until` becomes the place up to which
+/// names inside of it announce none either.
+pub fn azure_after(text: &[u8], place: usize, none_until: &mut usize) -> Option<Range<usize>> {
     azure_name_start(text, place)?;
-    let value = value_after(text, place + b"tKey".len(), AZURE_LENGTHS.end() + 1)?;
+    let name_rest = b"tKey".len();
+    let value = value_after(text, place + name_rest, usize::MAX)?;
+    if value.len() > *AZURE_LENGTHS.end() {
+        *none_until = value.end.saturating_sub(AZURE_LENGTHS.end() + SEPARATORS + name_rest).max(*none_until);
+    }
     AZURE_LENGTHS.contains(&value.len()).then_some(value)
 }
 

@@ -253,6 +253,12 @@ fn a_word_that_settles_nothing_for_the_next_hides_nothing() {
         let first = format!("{first}{}", "+".repeat(plus));
         check(&format!("Bearer {first}{}{token}", &between[plus..]), &[(&first, Class::BearerToken), (token, Class::BearerToken)]);
     }
+    let (gcp, azure) = (SECRETS[2].0, format!("{}==", "Ab3+".repeat(21) + "xy"));
+    check(&format!("AIza{}-{gcp}", "a".repeat(50)), &[(gcp, Class::GcpKey)]);
+    for before in ["AccountKey=AccountKey=AccountKey=", "AccountKey=AccountKey: "] {
+        let filler = "a".repeat(200);
+        check(&format!("AccountKey={filler}{before}{azure}"), &[(&azure, Class::AzureKey)]);
+    }
     let jwt = SECRETS[14].0;
     check(&format!("xeyJ.{jwt}"), &[(jwt, Class::Jwt)]);
     check(&format!("sk-learn-pipelines-and-transformers {}", SECRETS[12].0), &[(SECRETS[12].0, Class::AiKey)]);
