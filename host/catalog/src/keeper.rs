@@ -161,7 +161,10 @@ impl Keeper {
             () = stopped(shutdown) => return ControlFlow::Break(()),
             () = self.mailbox.changed() => self.take_notes(),
             () = self.shared.reload.notified() => self.reload(),
-            () = self.quarantines.notified() => self.show(),
+            () = self.quarantines.notified() => {
+                self.roster.forgive_recovered();
+                self.show();
+            }
             report = finished(&mut self.job) => self.finish(report),
             Some(_) = self.retirements.join_next() => {}
             () = sleep_until(wake) => self.work_due().await,

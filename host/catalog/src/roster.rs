@@ -89,6 +89,16 @@ impl Roster {
         self.entries.iter().filter(is_troubled).map(|(name, _)| name.clone()).collect()
     }
 
+    /// What was refused while the plugin was quarantined is no longer refused where the generation of the same files is called again.
+    pub fn forgive_recovered(&mut self) {
+        for entry in self.entries.values_mut() {
+            let is_recovered = |live: &LiveGeneration| !live.is_quarantined() && entry.refused.as_ref() == Some(&live.version);
+            if entry.live.as_ref().is_some_and(is_recovered) {
+                entry.refusal = None;
+            }
+        }
+    }
+
     /// Puts a generation in the place of its predecessor, which the caller retires after the swap.
     pub fn enter(&mut self, name: &str, live: LiveGeneration) -> Option<LiveGeneration> {
         self.numbers.insert(name.to_owned(), live.number.0);

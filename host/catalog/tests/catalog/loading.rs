@@ -272,6 +272,20 @@ async fn whatever_an_operator_does_ends_a_quarantine() {
 }
 
 #[tokio::test]
+async fn what_was_refused_during_a_quarantine_is_forgiven_with_it() {
+    let world = World::empty().await;
+    world.write("a.wasm", "redaction v1 !no-capacity");
+    world.shows(&["a live redaction #1"]).await;
+    world.loader.ledger.is_full.store(true, Ordering::SeqCst);
+    world.loader.ledger.quarantine(1);
+    world.shows(&["a quarantined redaction #1"]).await;
+    world.catalog.reload_now();
+    world.shows(&["a quarantined redaction #1 !no-capacity"]).await;
+    world.loader.ledger.quarantine(0);
+    world.shows(&["a live redaction #1"]).await;
+}
+
+#[tokio::test]
 async fn the_same_file_again_is_no_change_otherwise() {
     let world = World::empty().await;
     world.write("a.wasm", "redaction v1");
