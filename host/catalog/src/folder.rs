@@ -47,6 +47,10 @@ enum Writer {
 #[derive(Debug, Default)]
 struct Track {
     settled: Option<Content>,
+    /// The metadata that `settled` was last seen with.
+    stamp: Option<Stamp>,
+    /// Touched or written again since [`Folder::take_rewritten`], with the same content.
+    is_rewritten: bool,
     writer: Writer,
     pending: Pending,
 }
@@ -130,6 +134,12 @@ impl Folder {
         self.changes()
     }
 
+    /// The plugins with a file that somebody touched or wrote again as it was. That is no change, but it may be a wish.
+    pub fn take_rewritten(&mut self) -> BTreeSet<String> {
+        let rewritten = self.tracks.iter_mut().filter_map(|(key, track)| std::mem::take(&mut track.is_rewritten).then(|| key.name.clone()));
+        rewritten.collect()
+    }
+
     /// When the next scan may bring a decision, if anything is undecided.
     pub fn next_scan(&self) -> Option<Instant> {
         self.tracks.values().filter_map(Track::next_scan).min()
@@ -187,6 +197,8 @@ impl Track {
             return;
         }
         if self.settled.as_ref() == Some(content) {
+            self.is_rewritten |= self.stamp != *stamp;
+            self.stamp = *stamp;
             self.settle(started, Some(content.clone()));
             return;
         }
@@ -197,6 +209,7 @@ impl Track {
         let finished = matches!(self.writer, Writer::Finished(at) if started >= at + DEBOUNCE);
         let stable = started >= since + STABLE || (*quiet && matches!(self.writer, Writer::Unknown));
         if finished || stable {
+            self.stamp = *stamp;
             self.settle(started, Some(content.clone()));
         } else {
             self.pending = Pending::Different { stamp: *stamp, content: content.clone(), since };

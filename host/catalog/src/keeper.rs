@@ -38,9 +38,6 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// The longest time between two tries.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// Quarantine happens in a call; the status follows within this time.
-const QUARANTINE_LOOK: Duration = Duration::from_secs(1);
-
 /// A mistake that repeats itself must not fill the log.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
@@ -81,9 +78,8 @@ pub struct Keeper {
     scan_at: Instant,
     scanned_at: Option<Instant>,
     started_at: Instant,
-    look_at: Instant,
     has_moved: bool,
-    quarantined: BTreeSet<String>,
+    quarantines: Arc<Notify>,
     is_folder_lost: bool,
 }
 
@@ -115,6 +111,7 @@ impl Keeper {
         let roster = Roster::new(Arc::clone(&shared.telemetry), config.required.iter().cloned());
         let now = Instant::now();
         let eyes = Some(Eyes::new(&config, &mailbox));
+        let quarantines = shared.loader.quarantines();
         let keeper = Self {
             config,
             shared,
@@ -129,9 +126,8 @@ impl Keeper {
             scan_at: now,
             scanned_at: None,
             started_at: now,
-            look_at: now + QUARANTINE_LOOK,
             has_moved: false,
-            quarantined: BTreeSet::new(),
+            quarantines,
             is_folder_lost: false,
         };
         keeper.shared.live.swap(keeper.roster.hook_set());
@@ -165,6 +161,10 @@ impl Keeper {
             () = stopped(shutdown) => return ControlFlow::Break(()),
             () = self.mailbox.changed() => self.take_notes(),
             () = self.shared.reload.notified() => self.reload(),
+            () = self.quarantines.notified() => {
+                self.roster.forgive_recovered();
+                self.show();
+            }
             report = finished(&mut self.job) => self.finish(report),
             Some(_) = self.retirements.join_next() => {}
             () = sleep_until(wake) => self.work_due().await,
@@ -178,7 +178,7 @@ impl Keeper {
         let retry = self.retries.values().map(|retry| retry.at).min();
         let patience =
             (!*self.shared.settled.borrow()).then_some(self.started_at + FIRST_SCAN_PATIENCE).filter(|end| *end > Instant::now());
-        [Some(self.next_scan()), retry, patience, Some(self.look_at)].into_iter().flatten().min().unwrap_or(self.look_at)
+        [retry, patience].into_iter().flatten().fold(self.next_scan(), Instant::min)
     }
 
     /// Never sooner than the debounce after the last scan: a folder in constant change must not keep a core busy.
@@ -205,7 +205,7 @@ impl Keeper {
     fn reload(&mut self) {
         let now = Instant::now();
         self.scan_at = now;
-        for name in self.roster.refused() {
+        for name in self.roster.troubled() {
             self.retries.remove(&name);
             self.queue.entry(name).or_insert(now);
         }
@@ -215,16 +215,7 @@ impl Keeper {
         if Instant::now() >= self.next_scan() {
             self.scan().await;
         }
-        let now = Instant::now();
-        self.try_again(now);
-        if now >= self.look_at {
-            self.look_at = now + QUARANTINE_LOOK;
-            let quarantined = self.roster.quarantined();
-            if quarantined != self.quarantined {
-                self.quarantined = quarantined;
-                self.publish();
-            }
-        }
+        self.try_again(Instant::now());
     }
 
     /// Queues what is due to be tried again. Whether a file can be read now is for a scan to find out, which then
@@ -273,6 +264,11 @@ impl Keeper {
         }
         for change in self.folder.observe(started, &scan) {
             self.apply(change, started);
+        }
+        for name in self.folder.take_rewritten() {
+            if self.roster.is_quarantined(&name) {
+                self.queue.entry(name).or_insert(started);
+            }
         }
         self.forgive_vanished();
     }

@@ -59,7 +59,7 @@ impl LiveGeneration {
         }
     }
 
-    /// Whether it is no longer called.
+    /// Whether it is not called at present.
     pub fn is_quarantined(&self) -> bool {
         self.parts.upkeep.is_quarantined()
     }

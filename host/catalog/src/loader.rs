@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use watchgate_hooks::{AlertAction, BoxFuture, Generation, HealthCheck, KindSet, MetricDerivation, RedactionPolicy};
 use watchgate_sandbox::{LivePlugin, LoadError, PluginSettings, Sandbox};
 
@@ -17,6 +18,8 @@ pub trait Loader: Send + Sync + 'static {
         settings: PluginSettings,
         generation: Generation,
     ) -> BoxFuture<'a, Result<Box<dyn Candidate>, LoadError>>;
+    /// Notified whenever a live component is quarantined or called again.
+    fn quarantines(&self) -> Arc<Notify>;
 }
 
 /// A component that runs but is not live. Dropping it frees everything that it holds.
@@ -48,7 +51,7 @@ pub trait Upkeep: Send + Sync {
     /// Called when no set of hooks that traffic can load holds the component any more: waits until everybody who had
     /// loaded an older set has let go of it and no call runs, then frees everything.
     fn drain(self: Box<Self>) -> BoxFuture<'static, ()>;
-    /// Whether it is no longer called, because it was interrupted too often in a row.
+    /// Whether it is not called at present, because it was interrupted again and again.
     fn is_quarantined(&self) -> bool;
 }
 
@@ -64,6 +67,10 @@ impl Loader for Arc<Sandbox> {
             let candidate = Sandbox::load(self, name, component, settings, generation).await?;
             Ok(Box::new(candidate) as Box<dyn Candidate>)
         })
+    }
+
+    fn quarantines(&self) -> Arc<Notify> {
+        Sandbox::quarantines(self)
     }
 }
 

@@ -58,10 +58,11 @@ impl Roster {
         self.entries.get(name)?.live.as_ref().map(|live| live.kinds.clone())
     }
 
-    /// If just these files are live, the newest ones are not refused any more, and what their settings say counts.
+    /// If just these files are live, the newest ones are not refused any more, and what their settings say counts. A quarantined plugin is not
+    /// live again by its files being the same: they are loaded anew.
     pub fn is_live_again(&mut self, name: &str, version: &Version) -> bool {
         let Some(entry) = self.entries.get_mut(name) else { return false };
-        let Some(live) = entry.live.as_ref().filter(|live| &live.version == version) else { return false };
+        let Some(live) = entry.live.as_ref().filter(|live| &live.version == version && !live.is_quarantined()) else { return false };
         entry.required_by_settings = live.required;
         entry.refusal = None;
         true
@@ -77,10 +78,25 @@ impl Roster {
         self.entries.iter().filter(|(_, entry)| entry.refusal.is_some()).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The plugins that are no longer called.
-    pub fn quarantined(&self) -> BTreeSet<String> {
-        let quarantined = |entry: &Entry| entry.live.as_ref().is_some_and(LiveGeneration::is_quarantined);
-        self.entries.iter().filter(|(_, entry)| quarantined(entry)).map(|(name, _)| name.clone()).collect()
+    /// Whether the plugin is not called at present.
+    pub fn is_quarantined(&self, name: &str) -> bool {
+        self.entries.get(name).and_then(|entry| entry.live.as_ref()).is_some_and(LiveGeneration::is_quarantined)
+    }
+
+    /// The names whose files are to be loaded again when an operator says so: their newest file is refused, or they are quarantined.
+    pub fn troubled(&self) -> Vec<String> {
+        let is_troubled = |(name, entry): &(&String, &Entry)| entry.refusal.is_some() || self.is_quarantined(name);
+        self.entries.iter().filter(is_troubled).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What was refused while the plugin was quarantined is no longer refused where the generation of the same files is called again.
+    pub fn forgive_recovered(&mut self) {
+        for entry in self.entries.values_mut() {
+            let is_recovered = |live: &LiveGeneration| !live.is_quarantined() && entry.refused.as_ref() == Some(&live.version);
+            if entry.live.as_ref().is_some_and(is_recovered) {
+                entry.refusal = None;
+            }
+        }
     }
 
     /// Puts a generation in the place of its predecessor, which the caller retires after the swap.
@@ -146,9 +162,10 @@ impl Roster {
         has_changed
     }
 
-    /// The required plugins that are not live.
+    /// The required plugins that are not live, or not called.
     pub fn missing_required(&self) -> Vec<String> {
-        let missing = self.entries.iter().filter(|(name, entry)| self.is_required(name, entry) && entry.live.is_none());
+        let is_missing = |entry: &Entry| entry.live.as_ref().is_none_or(LiveGeneration::is_quarantined);
+        let missing = self.entries.iter().filter(|(name, entry)| self.is_required(name, entry) && is_missing(entry));
         missing.map(|(name, _)| name.clone()).collect()
     }
 

@@ -1,7 +1,7 @@
 //! What all checks together mean: readiness and the aggregate. Pure.
 
 use serde::Serialize;
-use watchgate_hooks::PluginStatus;
+use watchgate_hooks::{PluginState, PluginStatus};
 
 use crate::check::{Check, CheckKind, CheckStatus};
 
@@ -52,7 +52,11 @@ pub(crate) fn not_ready_because(situation: &Situation<'_>) -> Vec<String> {
 }
 
 fn not_live(plugin: &str, plugins: &[PluginStatus]) -> String {
-    match plugins.iter().find(|status| status.name == plugin).and_then(|status| status.refusal) {
+    let status = plugins.iter().find(|status| status.name == plugin);
+    if status.is_some_and(|status| status.state == PluginState::Quarantined) {
+        return format!("required plugin `{plugin}` is quarantined: it was interrupted again and again");
+    }
+    match status.and_then(|status| status.refusal) {
         Some(reason) => format!("required plugin `{plugin}` is not live: its file was refused ({reason})"),
         None => format!("required plugin `{plugin}` is not live"),
     }
@@ -87,7 +91,6 @@ mod tests {
     use super::*;
     use CheckKind::{Core, Plugin, Upstream};
     use CheckStatus::{Degraded, Failing, Ok, Unknown};
-    use watchgate_hooks::PluginState;
 
     fn checks(of: &[(CheckKind, CheckStatus, u32)]) -> Vec<Check> {
         of.iter()
@@ -141,6 +144,11 @@ mod tests {
         check(
             Situation { missing_required: &missing, plugins: &refused, ..ready },
             &["required plugin `redact` is not live: its file was refused (empty)"],
+        );
+        let quarantined = [crate::plugin_states::tests::plugin("redact", PluginState::Quarantined, None)];
+        check(
+            Situation { missing_required: &missing, plugins: &quarantined, ..ready },
+            &["required plugin `redact` is quarantined: it was interrupted again and again"],
         );
         check(Situation { requires_upstreams: true, ..ready }, &["server `x` is not up"]);
         // One that a reload has added is unknown until it was probed, and that is not down.

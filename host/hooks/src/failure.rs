@@ -20,7 +20,7 @@ pub enum FailureReason {
     GuestError,
     /// No instance came free within the wall deadline.
     NoCapacity,
-    /// The plugin is quarantined after repeated interrupts and was not called.
+    /// The plugin is quarantined for a while after repeated interrupts and was not called.
     Quarantined,
     /// A fresh instance could not be made or its `start` failed.
     Start,

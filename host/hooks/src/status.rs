@@ -53,7 +53,7 @@ pub enum PluginState {
     Refused,
     /// Required by name, but there is no such file.
     Missing,
-    /// Live, but quarantined after repeated interrupts.
+    /// A generation is there and is not called for a while, because it was interrupted again and again.
     Quarantined,
 }
 

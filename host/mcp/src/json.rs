@@ -9,7 +9,7 @@ mod splice;
 mod strings;
 mod walk;
 
-pub use escape::{decode, decode_mapped, escape_into, is_boundary, raw_range};
+pub use escape::{RawRanges, decode, decode_into, escape_into, is_boundary};
 pub(crate) use escape::{decode_exact, decode_lossy};
 pub use find::{LocateError, Member, array_elements, locate, object_members};
 pub use splice::splice;

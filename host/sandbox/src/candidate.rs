@@ -16,7 +16,7 @@ pub struct Candidate {
 
 impl Candidate {
     pub(crate) fn new(generation: Generation) -> Self {
-        Self { generation: Arc::new(generation) }
+        Self { generation: generation.shared() }
     }
 
     /// The kinds it will serve.
@@ -78,7 +78,8 @@ impl LivePlugin {
         self.generation.plugin.generation
     }
 
-    /// Whether it is not called any more because it was interrupted three times in a row. Only a new generation ends this.
+    /// Whether it is not called at present, because it was interrupted again and again, and by the samples too. Ends by itself when it answers
+    /// them in time; it is asked after 1 s, then after twice as long each time, at most after a minute.
     pub fn is_quarantined(&self) -> bool {
         self.generation.is_quarantined()
     }

@@ -1,7 +1,8 @@
 //! One loaded version of a plugin: its code, its instances, and how a call finds one.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+mod hearing;
+
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
@@ -13,11 +14,9 @@ use crate::exports::{Answer, Ask};
 use crate::host::{Draft, Loan};
 use crate::instance::Instance;
 use crate::plugin::Plugin;
+use crate::quarantine::{Hearing, Quarantine};
 use crate::settings::Isolation;
 use crate::slots::{Slot, Slots};
-
-/// Interrupts in a row after which a plugin is not called any more.
-const QUARANTINE_AFTER: u32 = 3;
 
 /// A generation. When the last [`Arc`] of it is dropped, its instances, its share of the pool and its metrics go with it.
 pub(crate) struct Generation {
@@ -31,7 +30,11 @@ pub(crate) struct Generation {
     collects: bool,
     interest: Interest,
     draft: Draft,
-    interrupts: AtomicU32,
+    quarantine: Quarantine,
+    /// Ends the quarantine when its time is over.
+    release: hearing::Release,
+    /// Itself, for the task that does so.
+    me: Weak<Self>,
     /// Dropped with the generation: whoever drains it waits for that.
     _alive: watch::Sender<()>,
     _reservation: Reservation,
@@ -62,12 +65,22 @@ impl Generation {
             code,
             kinds,
             collects,
-            interrupts: AtomicU32::new(0),
+            quarantine: Quarantine::default(),
+            release: hearing::Release::default(),
+            me: Weak::new(),
             _alive: watch::Sender::new(()),
             _reservation: reservation,
         };
         generation.keep(first).await;
         Ok(generation)
+    }
+
+    /// The generation as it is shared.
+    pub(crate) fn shared(mut self) -> Arc<Self> {
+        Arc::new_cyclic(|me| {
+            self.me = Weak::clone(me);
+            self
+        })
     }
 
     /// Instances that a generation of these kinds needs: one for the derivation, `max_instances` for all others together.
@@ -112,16 +125,15 @@ impl Generation {
         self._alive.subscribe()
     }
 
-    /// Whether it is not called any more because it was interrupted too often.
+    /// Whether it is not called at present.
     pub(crate) fn is_quarantined(&self) -> bool {
-        self.interrupts.load(Ordering::Relaxed) >= QUARANTINE_AFTER
+        self.quarantine.is_closed()
     }
 
     /// Drops every instance and starts one anew, so that nothing of the calls so far is left in memory.
     pub(crate) async fn renew(&self) -> Result<(), HookFailure> {
         self.slots.clear();
         *self.derivation.lock().await = None;
-        self.interrupts.store(0, Ordering::Relaxed);
         let fresh = self.fresh(Duration::MAX).await?;
         self.keep(fresh).await;
         Ok(())
@@ -137,7 +149,7 @@ impl Generation {
     pub(crate) async fn call(&self, kind: PluginKind, ask: Ask, loan: Loan) -> Result<(Answer, Loan), HookFailure> {
         self.check_quarantine()?;
         let limits = &self.plugin.settings.limits;
-        let Some((mut slot, wall)) = self.slots.take(limits.wall_of(kind)).await else {
+        let Some((mut slot, wall)) = self.slots.take(limits.wall_of(kind, loan.bytes())).await else {
             return Err(HookFailure::new(FailureReason::NoCapacity, "no instance came free in time"));
         };
         // Again: the calls ahead of this one may have been what it takes.
@@ -150,15 +162,22 @@ impl Generation {
         };
         let (cpu, is_telemetry) = (limits.cpu_of(kind, loan.bytes()), loan.is_telemetry());
         let result = instance.run(&self.code, ask, loan, cpu, wall).await;
-        self.count(&result, is_telemetry);
-        self.finish(slot, result.is_ok());
+        let hearing = self.count(&result, is_telemetry);
+        if result.is_err() {
+            slot.instance = None;
+        }
+        if let Some(hearing) = hearing {
+            self.hear(hearing, &mut slot.instance).await;
+        }
+        self.finish(slot);
         result
     }
 
-    fn finish(&self, slot: Slot<'_>, answered: bool) {
+    /// Keeps the instance for the next call, if there is one and it may serve another.
+    fn finish(&self, slot: Slot<'_>) {
         let settings = &self.plugin.settings;
         let fit = slot.instance.as_ref().is_some_and(|instance| instance.is_fit(settings.limits.max_calls));
-        if answered && fit && settings.isolation == Isolation::Reuse {
+        if fit && settings.isolation == Isolation::Reuse {
             slot.put_back();
         }
     }
@@ -167,7 +186,7 @@ impl Generation {
     pub(crate) async fn derive(&self, ask: Ask, loan: Loan) -> Result<(), HookFailure> {
         self.check_quarantine()?;
         let limits = &self.plugin.settings.limits;
-        let (cpu, wall) = (limits.cpu_of(PluginKind::Derivation, 0), limits.wall_of(PluginKind::Derivation));
+        let (cpu, wall) = (limits.cpu_of(PluginKind::Derivation, 0), limits.wall_of(PluginKind::Derivation, 0));
         let mut place = self.derivation.lock().await;
         // Taken out while it works: a call that is cancelled leaves the place empty.
         let mut instance = match place.take() {
@@ -175,9 +194,14 @@ impl Generation {
             None => self.fresh(wall).await?,
         };
         let result = instance.run(&self.code, ask, loan, cpu, wall).await;
-        self.count(&result, false);
         if result.is_ok() && instance.is_fit(u32::MAX) {
             *place = Some(instance);
+        } else {
+            drop(instance);
+        }
+        if let Some(hearing) = self.count(&result, false) {
+            // Not in its place, because the samples are nothing to remember.
+            self.hear(hearing, &mut None).await;
         }
         result.map(|_| ())
     }
@@ -197,29 +221,23 @@ impl Generation {
 
     fn check_quarantine(&self) -> Result<(), HookFailure> {
         if self.is_quarantined() {
-            return Err(HookFailure::new(FailureReason::Quarantined, format!("it was interrupted {QUARANTINE_AFTER} times in a row")));
+            return Err(HookFailure::new(FailureReason::Quarantined, "it is quarantined after repeated interrupts"));
         }
         Ok(())
     }
 
-    /// Counts interrupts in a row and instances lost.
-    /// Counts interrupts in a row. A denied message is followed by a call about what telemetry says of it: that one going well does not end the row.
-    fn count<T>(&self, result: &Result<T, HookFailure>, is_telemetry: bool) {
-        match result {
-            Err(failure) if failure.reason == FailureReason::CpuTimeout => {
-                let interrupts = self.interrupts.fetch_add(1, Ordering::Relaxed) + 1;
-                if interrupts == QUARANTINE_AFTER && self.plugin.is_live() {
-                    tracing::error!(plugin = %self.plugin.name, "quarantined: interrupted {QUARANTINE_AFTER} times in a row");
-                    self.plugin.handles.state(watchgate_hooks::PluginState::Quarantined.as_str());
-                }
-            }
-            _ if is_telemetry || self.interrupts.load(Ordering::Relaxed) == 0 => {}
-            _ if !self.is_quarantined() => self.interrupts.store(0, Ordering::Relaxed),
-            _ => {}
-        }
+    /// Counts interrupts in a row and instances lost. A denied message is followed by a call about what telemetry says of it: that one going well
+    /// does not end the row. Before it is live, an interrupt ends the trial and all else with it.
+    fn count<T>(&self, result: &Result<T, HookFailure>, is_telemetry: bool) -> Option<Hearing<'_>> {
         if result.is_err() && self.plugin.is_live() {
             self.plugin.handles.restarted();
         }
+        match result {
+            Err(failure) if failure.reason == FailureReason::CpuTimeout && self.plugin.is_live() => return self.quarantine.interrupted(),
+            _ if is_telemetry => {}
+            _ => self.quarantine.answered(),
+        }
+        None
     }
 }
 

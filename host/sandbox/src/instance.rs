@@ -88,6 +88,14 @@ impl Instance {
         }
     }
 
+    /// The same for a sample: nothing that the call records counts, and nothing leaves the process.
+    pub(crate) async fn rehearse(&mut self, code: &Code, ask: Ask, loan: Loan, cpu: Duration, wall: Duration) -> Result<(), HookFailure> {
+        self.store.data_mut().is_sample = true;
+        let answer = self.run(code, ask, loan, cpu, wall).await;
+        self.store.data_mut().is_sample = false;
+        answer.map(|_| ())
+    }
+
     /// Whether it may serve another call after `max_calls`, `start` not counted.
     pub(crate) fn is_fit(&self, max_calls: u32) -> bool {
         self.calls <= max_calls && !self.store.data().limiter.refused()

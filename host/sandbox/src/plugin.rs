@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use watchgate_hooks::{Generation, McpSession};
+use watchgate_hooks::{Generation, McpSession, PluginState};
 use watchgate_telemetry::{PluginHandles, PluginMetrics};
 
 use crate::egress::HttpGrants;
@@ -82,8 +82,20 @@ impl Plugin {
         u64::try_from(self.usage.instances.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
+    /// The gauge of states says this of the plugin, unless another generation has taken the name over.
+    pub(crate) fn show_state(&self, state: PluginState) {
+        if self.is_current() {
+            self.handles.state(state.as_str());
+        }
+    }
+
+    /// Whether the gauges of this name are about this generation.
+    fn is_current(&self) -> bool {
+        self.is_live() && !self.usage.retired.load(Ordering::Acquire)
+    }
+
     fn show_usage(&self) {
-        if self.is_live() && !self.usage.retired.load(Ordering::Acquire) {
+        if self.is_current() {
             self.handles.memory(u64::try_from(self.usage.memory.load(Ordering::Relaxed)).unwrap_or(0));
             self.handles.instances(self.instances());
         }

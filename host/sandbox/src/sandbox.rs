@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -55,6 +55,7 @@ pub struct Sandbox {
     max_memory: u64,
     telemetry: Arc<Telemetry>,
     servers: Arc<McpSession>,
+    pub(crate) quarantines: Arc<Notify>,
 }
 
 /// How full the pool is.
@@ -87,7 +88,13 @@ impl Sandbox {
             max_memory: config.pool.max_memory,
             telemetry,
             servers: Arc::new(McpSession::new(upstreams)),
+            quarantines: Arc::default(),
         }))
+    }
+
+    /// Notified whenever a live plugin is quarantined or called again.
+    pub fn quarantines(&self) -> Arc<Notify> {
+        Arc::clone(&self.quarantines)
     }
 
     /// How full the pool is.

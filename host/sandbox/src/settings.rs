@@ -7,11 +7,11 @@ use watchgate_hooks::{KindSet, PluginKind};
 
 /// CPU time of one `redact` call unless the settings say otherwise: a message waits for it.
 const REDACTION_CPU: Duration = Duration::from_millis(20);
-/// And this for each MiB of the message: twice what the stock policy takes in the middle.
-const MEGABYTE_CPU: Duration = Duration::from_millis(10);
+/// And this for each MiB of the message, to the byte: at least three times what the stock policy takes for any text.
+const MEGABYTE_CPU_NS: u64 = 60_000_000;
 /// CPU time of one call of every other kind, and of `start`.
 const OTHER_CPU: Duration = Duration::from_millis(100);
-/// Wall deadline of one `redact` call.
+/// Wall deadline of one `redact` call, besides what the size of the message adds to its CPU time: so it is never less than twice that.
 const REDACTION_WALL: Duration = Duration::from_secs(1);
 /// Wall deadline of one call of every other kind, and of `start`; long enough to ask a server something.
 const OTHER_WALL: Duration = Duration::from_secs(10);
@@ -29,9 +29,11 @@ pub enum Isolation {
 /// The bounds of one plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// CPU time of one call; `None` for the kind's default (redaction 20 ms and 10 ms for each MiB of the message, others 100 ms).
+    /// CPU time of one call; `None` for the kind's default (redaction 20 ms and, in proportion to its bytes, 60 ms for each MiB of the message,
+    /// others 100 ms).
     pub cpu: Option<Duration>,
-    /// Wall deadline of one call, the wait for an instance included; `None` for the kind's default (redaction 1 s, others 10 s).
+    /// Wall deadline of one call, the wait for an instance included; `None` for the kind's default (redaction 1 s and 60 ms for each MiB of the
+    /// message, others 10 s).
     pub wall: Option<Duration>,
     /// Linear memory of one instance in bytes.
     pub memory_bytes: u64,
@@ -51,19 +53,23 @@ impl Limits {
     /// The CPU budget of one call of this kind, about a message of `bytes`. Reading a large one takes its time, and a plugin that is right for small
     /// messages should not fail on it.
     pub(crate) fn cpu_of(&self, kind: PluginKind, bytes: usize) -> Duration {
-        let megabytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
-        self.cpu.unwrap_or(if kind == PluginKind::Redaction { REDACTION_CPU + MEGABYTE_CPU.saturating_mul(megabytes) } else { OTHER_CPU })
+        self.cpu.unwrap_or_else(|| if kind == PluginKind::Redaction { REDACTION_CPU + for_size(bytes) } else { OTHER_CPU })
     }
 
-    /// The wall deadline of one call of this kind.
-    pub(crate) fn wall_of(&self, kind: PluginKind) -> Duration {
-        self.wall.unwrap_or(if kind == PluginKind::Redaction { REDACTION_WALL } else { OTHER_WALL })
+    /// The wall deadline of one call of this kind, about a message of `bytes`.
+    pub(crate) fn wall_of(&self, kind: PluginKind, bytes: usize) -> Duration {
+        self.wall.unwrap_or_else(|| if kind == PluginKind::Redaction { REDACTION_WALL + for_size(bytes) } else { OTHER_WALL })
     }
 
     /// The budgets of `start`, which are not settable by the plugin's limits: 100 ms of CPU time, 10 s.
     pub(crate) fn of_start() -> (Duration, Duration) {
         (OTHER_CPU, OTHER_WALL)
     }
+}
+
+/// What the size of a message adds to the time that it may take: a straight line from the first byte on, so that no size is a step.
+fn for_size(bytes: usize) -> Duration {
+    Duration::from_nanos((bytes as u64).saturating_mul(MEGABYTE_CPU_NS) >> 20)
 }
 
 /// What a plugin may reach besides the messages it is lent. Empty: nothing.
@@ -135,5 +141,23 @@ impl std::fmt::Debug for PluginSettings {
             .field("health_interval", &self.health_interval)
             .field("collect_interval", &self.collect_interval)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_grow_with_every_byte() {
+        let limits = Limits::default();
+        let cpu = |bytes| limits.cpu_of(PluginKind::Redaction, bytes).as_micros();
+        assert_eq!([cpu(0), cpu(512 << 10), cpu((1 << 20) - 1), cpu(1 << 20), cpu(16 << 20)], [20_000, 50_000, 79_999, 80_000, 980_000]);
+        let wall = |bytes| limits.wall_of(PluginKind::Redaction, bytes).as_micros();
+        assert_eq!([wall(0), wall(16 << 20)], [1_000_000, 1_960_000]);
+        assert_eq!(limits.cpu_of(PluginKind::Health, 1 << 20), OTHER_CPU);
+        let set = Limits { cpu: Some(Duration::from_millis(7)), wall: Some(Duration::from_millis(9)), ..limits };
+        assert_eq!(set.cpu_of(PluginKind::Redaction, 1 << 20), Duration::from_millis(7));
+        assert_eq!(set.wall_of(PluginKind::Redaction, 1 << 20), Duration::from_millis(9));
     }
 }

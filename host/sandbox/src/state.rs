@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) log: Arc<InstanceLog>,
     /// What the running call is lent.
     pub(crate) loan: Loan,
+    /// Whether the running call is about a sample: nothing that it records counts, and nothing leaves the process.
+    pub(crate) is_sample: bool,
     /// What `start` declares; only while it runs.
     pub(crate) draft: Option<Draft>,
     /// The metrics that this instance's `start` declared, in order: handles are indices into it.
@@ -54,6 +56,7 @@ impl State {
             limiter: Limiter::new(Arc::clone(&plugin), plugin.settings.limits.memory_bytes),
             meter,
             loan: Loan::Nothing,
+            is_sample: false,
             draft: None,
             declared: Vec::new(),
             host_calls: 0,
@@ -74,7 +77,7 @@ impl State {
         self.host_calls = HOST_CALLS;
         self.wall = wall;
         self.log.begin();
-        let may_wait = self.draft.is_none() && self.plugin.is_live() && self.plugin.settings.grants.reach_out();
+        let may_wait = self.draft.is_none() && !self.is_sample && self.plugin.is_live() && self.plugin.settings.grants.reach_out();
         self.began = may_wait.then(Instant::now);
         self.egress.begin(may_wait.then_some(wall));
     }

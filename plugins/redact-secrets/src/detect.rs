@@ -5,6 +5,7 @@ mod email;
 mod key;
 mod named;
 mod private_key;
+mod reading;
 mod token;
 
 use core::ops::{ControlFlow, Range};
@@ -52,7 +53,7 @@ impl Detector {
         let _whole_text_visited = self.fingerprints.visit(text, |place| {
             let shape = shape_at(text, place).filter(|shape| self.classes.contains(shape.class()));
             if let Some(finding) = shape.and_then(|shape| shape.verify(text, place, &mut settled)) {
-                settled.until[finding.class.index()] = finding.range.end;
+                settled.note(&finding);
                 findings.push(finding);
             }
             ControlFlow::Continue(())
@@ -78,9 +79,21 @@ impl Detector {
 
 /// Up to where each class is settled: there is a secret that reaches so far, or what was read shows that none begins before. Without it a text
 /// full of beginnings would be read once for each.
+///
+/// So whatever reads more than a fixed number of bytes settles what it read, also where it finds nothing.
 #[derive(Default)]
 struct Settled {
     until: [usize; Class::ALL.len()],
+}
+
+impl Settled {
+    fn note(&mut self, finding: &Finding) {
+        let until = &mut self.until[finding.class.index()];
+        // A token may end in the word that announces the next one, and has settled what is to be settled of it.
+        if finding.class != Class::BearerToken {
+            *until = finding.range.end;
+        }
+    }
 }
 
 /// A shape of secret, and where its first byte, or the word that announces it, stands.
@@ -141,10 +154,11 @@ impl Shape {
             return None;
         }
         let range = match self {
-            Self::Key(shape, start) => shape.match_at(text, start, until).filter(|_| starts_word(text, start))?,
+            // Before the key itself is read, because nothing is settled by one that stands inside a word.
+            Self::Key(shape, start) => starts_word(text, start).then(|| shape.match_at(text, start, until))??,
             Self::NamedAws(start) => named::aws_after(text, start)?,
-            Self::NamedAzure(place) => named::azure_after(text, place)?,
-            Self::Bearer(start) => token::bearer_after(text, start)?,
+            Self::NamedAzure(place) => named::azure_after(text, place, until)?,
+            Self::Bearer(start) => token::bearer_after(text, start, until)?,
             Self::Jwt(start) => start..start + starts_word(text, start).then(|| token::jwt_length(text, start, until))??,
             Self::PrivateKey(start) => private_key::key_at(text, start)?,
             Self::Email(at) => email::address_around(text, at)?,
@@ -187,16 +201,6 @@ fn starts_word(text: &[u8], start: usize) -> bool {
 /// Whether a secret may end before `end`.
 fn ends_word(text: &[u8], end: usize) -> bool {
     !text.get(end).is_some_and(u8::is_ascii_alphanumeric)
-}
-
-/// How many of the bytes from `start` on satisfy `wanted`, at most `limit`.
-fn run(text: &[u8], start: usize, limit: usize, wanted: impl Fn(u8) -> bool) -> usize {
-    text.get(start..).unwrap_or_default().iter().take(limit).take_while(|byte| wanted(**byte)).count()
-}
-
-/// Whether the text goes on with `literal` (lower case) at `start`, whatever the case of its letters.
-fn says(text: &[u8], start: usize, literal: &[u8]) -> bool {
-    text.get(start..start + literal.len()).is_some_and(|found| found.eq_ignore_ascii_case(literal))
 }
 
 #[cfg(test)]

@@ -5,10 +5,14 @@
 
 use core::ops::Range;
 
-/// The flat text, and where each byte of it comes from.
-pub struct Flat {
+use memchr::{memchr, memchr3};
+
+/// The flat text. Where its bytes come from is not kept, because that would take several times its size: [`Flat::source_ranges`] reads the
+/// source once more, in the few texts where something is found.
+pub struct Flat<'a> {
+    source: &'a [u8],
+    line_breaks: LineBreaks,
     text: Vec<u8>,
-    sources: Vec<(usize, usize)>,
 }
 
 /// What becomes of line breaks.
@@ -20,34 +24,15 @@ pub enum LineBreaks {
     Join,
 }
 
-impl Flat {
+impl<'a> Flat<'a> {
     /// Flattens a text.
     #[must_use]
-    pub fn new(source: &[u8], line_breaks: LineBreaks) -> Self {
-        let mut flat = Self { text: Vec::with_capacity(source.len()), sources: Vec::with_capacity(source.len()) };
-        let mut at = 0;
-        while let Some(&byte) = source.get(at) {
-            let (character, length) = match byte {
-                b'\\' => escape(&source[at..]),
-                _ => (Character::Byte(byte), 1),
-            };
-            let end = at + length;
-            match character {
-                Character::Byte(b'\r' | b'\n') if line_breaks == LineBreaks::Join => {}
-                Character::Byte(byte) => flat.push(byte, at, end),
-                Character::Unicode(character) => {
-                    let mut utf8 = [0; 4];
-                    character.encode_utf8(&mut utf8).bytes().for_each(|byte| flat.push(byte, at, end));
-                }
-            }
-            at = end;
+    pub fn new(source: &'a [u8], line_breaks: LineBreaks) -> Self {
+        let mut text = Vec::with_capacity(source.len());
+        for piece in (Pieces { source, line_breaks, at: 0 }) {
+            text.extend_from_slice(piece.text());
         }
-        flat
-    }
-
-    fn push(&mut self, byte: u8, start: usize, end: usize) {
-        self.text.push(byte);
-        self.sources.push((start, end));
+        Self { source, line_breaks, text }
     }
 
     /// The flat text.
@@ -56,37 +41,119 @@ impl Flat {
         &self.text
     }
 
-    /// What a range of the flat text, not empty, stands for in the source.
+    /// What each of some ranges of the flat text, none of them empty, stands for in the source. They may overlap and come in any order.
     #[must_use]
-    pub fn source_range(&self, range: &Range<usize>) -> Range<usize> {
-        self.sources[range.start].0..self.sources[range.end - 1].1
+    pub fn source_ranges(&self, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+        let mut found = ranges.to_vec();
+        if ranges.is_empty() {
+            return found;
+        }
+        // The first and the last byte of each range, in the order of the text.
+        let mut wanted: Vec<(usize, usize, Edge)> = Vec::with_capacity(2 * ranges.len());
+        for (index, range) in ranges.iter().enumerate() {
+            wanted.push((range.start, index, Edge::First));
+            wanted.push((range.end - 1, index, Edge::Last));
+        }
+        wanted.sort_unstable_by_key(|(place, ..)| *place);
+        let mut wanted = wanted.into_iter().peekable();
+        let mut flat = 0;
+        for piece in (Pieces { source: self.source, line_breaks: self.line_breaks, at: 0 }) {
+            let end = flat + piece.text().len();
+            while let Some((place, index, edge)) = wanted.next_if(|(place, ..)| *place < end) {
+                match edge {
+                    Edge::First => found[index].start = piece.source_of(place - flat).start,
+                    Edge::Last => found[index].end = piece.source_of(place - flat).end,
+                }
+            }
+            flat = end;
+            if wanted.peek().is_none() {
+                break;
+            }
+        }
+        found
     }
 }
 
-enum Character {
-    Byte(u8),
-    Unicode(char),
+#[derive(Debug, Clone, Copy)]
+enum Edge {
+    First,
+    Last,
+}
+
+/// A stretch of the source, and its flat text.
+enum Piece<'a> {
+    /// Stands for itself.
+    Plain { text: &'a [u8], start: usize },
+    /// Stands for one character, or for nothing when it is a line break that is left out.
+    Character { utf8: [u8; 4], length: usize, source: Range<usize> },
+}
+
+impl Piece<'_> {
+    fn text(&self) -> &[u8] {
+        match self {
+            Self::Plain { text, .. } => text,
+            Self::Character { utf8, length, .. } => &utf8[..*length],
+        }
+    }
+
+    /// Where the byte at `offset` of its text comes from.
+    fn source_of(&self, offset: usize) -> Range<usize> {
+        match self {
+            Self::Plain { start, .. } => start + offset..start + offset + 1,
+            Self::Character { source, .. } => source.clone(),
+        }
+    }
+}
+
+struct Pieces<'a> {
+    source: &'a [u8],
+    line_breaks: LineBreaks,
+    at: usize,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let start = self.at;
+        let rest = self.source.get(start..).filter(|rest| !rest.is_empty())?;
+        let (plain, is_joined) = match self.line_breaks {
+            LineBreaks::Keep => (memchr(b'\\', rest), false),
+            LineBreaks::Join => (memchr3(b'\\', b'\r', b'\n', rest), true),
+        };
+        let plain = plain.unwrap_or(rest.len());
+        if plain > 0 {
+            self.at += plain;
+            return Some(Piece::Plain { text: &rest[..plain], start });
+        }
+        let (character, read) = if rest[0] == b'\\' { escape(rest) } else { (char::from(rest[0]), 1) };
+        self.at += read;
+        let mut utf8 = [0; 4];
+        let is_left_out = is_joined && matches!(character, '\r' | '\n');
+        let length = if is_left_out { 0 } else { character.encode_utf8(&mut utf8).len() };
+        Some(Piece::Character { utf8, length, source: start..start + read })
+    }
 }
 
 /// The character that the backslashes at the beginning of `rest` and what follows them stand for, and their length. Each level of wrapping
 /// doubles the backslashes, so that any number of them belongs to one escape.
-fn escape(rest: &[u8]) -> (Character, usize) {
+fn escape(rest: &[u8]) -> (char, usize) {
     let backslashes = rest.iter().take_while(|byte| **byte == b'\\').count();
-    let simple = |byte| (Character::Byte(byte), backslashes + 1);
+    let simple = |character| (character, backslashes + 1);
     match rest.get(backslashes) {
-        Some(b'n') => simple(b'\n'),
-        Some(b'r') => simple(b'\r'),
-        Some(b't') => simple(b'\t'),
-        Some(b'b') => simple(8),
-        Some(b'f') => simple(12),
-        Some(b'/') => simple(b'/'),
-        Some(b'"') => simple(b'"'),
+        Some(b'n') => simple('\n'),
+        Some(b'r') => simple('\r'),
+        Some(b't') => simple('\t'),
+        Some(b'b') => simple('\u{8}'),
+        Some(b'f') => simple('\u{c}'),
+        Some(b'/') => simple('/'),
+        Some(b'"') => simple('"'),
         Some(b'u') => match code_unit(&rest[backslashes + 1..]) {
             // Half of a surrogate pair stands for something beyond ASCII, where no secret is.
-            Some(unit) => (Character::Unicode(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)), backslashes + 5),
-            None => (Character::Byte(b'\\'), backslashes),
+            Some(unit) => (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), backslashes + 5),
+            None => ('\\', backslashes),
         },
-        _ => (Character::Byte(b'\\'), backslashes),
+        _ => ('\\', backslashes),
     }
 }
 

@@ -4,6 +4,7 @@ mod json_body;
 mod opaque_body;
 
 use core::ops::Range;
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use watchgate_mcp::json;
@@ -54,13 +55,13 @@ impl Policy {
     }
 
     /// Decides about one message. Whether its body is opaque is asked only when it matters, because the question costs a call of the gateway.
-    pub fn decide(&self, body: &[u8], headers: &[Header], is_opaque: impl FnOnce() -> bool, counts: &mut Counts) -> Decision {
+    pub fn decide<'a>(&'a self, body: &[u8], headers: &'a [Header], is_opaque: impl FnOnce() -> bool, counts: &'a mut Counts) -> Decision {
         let mut search = Search::new(self, counts);
-        let in_headers = search.in_headers(headers);
+        search.look_into_headers(headers);
         let may_hold = self.detector.may_hold(body);
         // In JSON a line break cannot cut a secret, because inside strings it is escaped; so this asks for what is not JSON.
         let has_line_breaks = memchr::memchr2(b'\n', b'\r', body).is_some();
-        if !may_hold && !has_line_breaks && in_headers.is_empty() {
+        if !may_hold && !has_line_breaks && search.in_headers.is_empty() {
             return Decision::Pass;
         }
         let decision = if !may_hold && !has_line_breaks {
@@ -75,10 +76,10 @@ impl Policy {
         if let Some(class) = search.denied {
             return Decision::Deny(format!("{} found", class.name()));
         }
-        for secret in in_headers {
-            if !search.texts.contains(&secret.text) {
-                return Decision::Deny(format!("header {} holds {} that the body does not", secret.header, secret.class.name()));
-            }
+        // Of several the first: secrets are kept by their text, headers have an order.
+        let unexplained = search.in_headers.into_values().filter(|secret| !secret.is_in_body).min_by_key(|secret| secret.place);
+        if let Some(HeaderSecret { header, class, .. }) = unexplained {
+            return Decision::Deny(format!("header {header} holds {} that the body does not", class.name()));
         }
         decision
     }
@@ -97,7 +98,10 @@ fn search_broken(search: &mut Search<'_>, body: &[u8]) -> Decision {
 struct HeaderSecret<'a> {
     header: &'a str,
     class: Class,
-    text: Vec<u8>,
+    /// The how many-th it is.
+    place: usize,
+    /// Whether the body holds it too.
+    is_in_body: bool,
 }
 
 /// The state of one decision.
@@ -106,10 +110,8 @@ struct Search<'a> {
     counts: &'a mut Counts,
     /// A class that is to be denied was found.
     denied: Option<Class>,
-    /// Whether `texts` is needed.
-    keep_texts: bool,
-    /// What was found in the body.
-    texts: Vec<Vec<u8>>,
+    /// What was found in the headers, by its text: there may be many, and each secret of the body is looked up.
+    in_headers: BTreeMap<&'a [u8], HeaderSecret<'a>>,
 }
 
 /// A secret found in a text, and what is to stand in its place.
@@ -121,20 +123,18 @@ struct Replacement {
 
 impl<'a> Search<'a> {
     fn new(policy: &'a Policy, counts: &'a mut Counts) -> Self {
-        Self { policy, counts, denied: None, keep_texts: false, texts: Vec::new() }
+        Self { policy, counts, denied: None, in_headers: BTreeMap::new() }
     }
 
-    fn in_headers<'h>(&mut self, headers: &'h [Header]) -> Vec<HeaderSecret<'h>> {
-        let mut found = Vec::new();
+    fn look_into_headers(&mut self, headers: &'a [Header]) {
         for header in headers {
             let value = header.value.as_bytes();
             for Finding { range, class } in self.policy.detector.find(value) {
                 self.note_denial(class);
-                found.push(HeaderSecret { header: &header.name, class, text: value[range].to_vec() });
+                let secret = HeaderSecret { header: &header.name, class, place: self.in_headers.len(), is_in_body: false };
+                self.in_headers.entry(&value[range]).or_insert(secret);
             }
         }
-        self.keep_texts = !found.is_empty();
-        found
     }
 
     /// The secrets of a decoded text.
@@ -144,8 +144,9 @@ impl<'a> Search<'a> {
         }
         let flat = Flat::new(text, LineBreaks::Keep);
         let mut found = self.in_plain_text(flat.text());
-        for replacement in &mut found {
-            replacement.range = flat.source_range(&replacement.range);
+        let ranges: Vec<_> = found.iter().map(|replacement| replacement.range.clone()).collect();
+        for (replacement, source) in found.iter_mut().zip(flat.source_ranges(&ranges)) {
+            replacement.range = source;
         }
         found
     }
@@ -160,8 +161,8 @@ impl<'a> Search<'a> {
         let secret = &text[range.clone()];
         self.counts[class.index()] = self.counts[class.index()].saturating_add(1);
         self.note_denial(class);
-        if self.keep_texts {
-            self.texts.push(secret.to_vec());
+        if let Some(in_header) = self.in_headers.get_mut(secret) {
+            in_header.is_in_body = true;
         }
         let text = match self.policy.config.action(class) {
             Action::Hash => format!("[{}:{}]", class.name(), fingerprint(secret)),

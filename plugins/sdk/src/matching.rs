@@ -45,25 +45,26 @@ pub fn find_in_json(body: &[u8], mut find: impl FnMut(JsonString<'_>) -> Vec<Mat
     json::validate(body).map_err(|error| error.to_string())?;
     let mut edits = Vec::new();
     let mut decoded = String::new();
-    let mut offsets = Vec::new();
     for string in json::strings(body) {
         let content = &body[string.content.clone()];
         let offset = string.content.start;
         let text = if string.has_escape {
-            if !json::decode_mapped(content, &mut decoded, &mut offsets) {
+            if !json::decode_into(content, &mut decoded) {
                 return Err("a string cannot be decoded".to_owned());
             }
             &decoded
         } else {
             core::str::from_utf8(content).map_err(|error| error.to_string())?
         };
-        let first = edits.len();
-        for found in find(JsonString { text, is_key: string.is_key, offset }) {
-            let raw = if string.has_escape { json::raw_range(&offsets, found.range) } else { whole_characters(text, found.range) };
+        let mut found = find(JsonString { text, is_key: string.is_key, offset });
+        // In the order of the text, so that the content is read once more and no more.
+        found.sort_by_key(|found| (found.range.start, found.range.end));
+        let mut raw_ranges = json::RawRanges::new(content);
+        for Match { range, replacement } in joined(found) {
+            let raw = if string.has_escape { raw_ranges.of(range) } else { whole_characters(text, range) };
             let raw = raw.ok_or("a match lies outside its text")?;
-            edits.push(Edit { range: raw.start + offset..raw.end + offset, replacement: found.replacement });
+            push_edit(&mut edits, Edit { range: raw.start + offset..raw.end + offset, replacement }, offset);
         }
-        merge_overlapping(&mut edits, first);
     }
     Ok(edits)
 }
@@ -74,11 +75,12 @@ pub fn find_in_json(body: &[u8], mut find: impl FnMut(JsonString<'_>) -> Vec<Mat
 /// A match lies outside the text.
 pub fn find_in_text(text: &str, find: impl FnOnce(&str) -> Vec<Match>) -> Result<Vec<Edit>, String> {
     let mut edits = Vec::new();
-    for found in find(text) {
-        let range = whole_characters(text, found.range).ok_or("a match lies outside its text")?;
-        edits.push(Edit { range, replacement: found.replacement });
+    let mut found = find(text);
+    found.sort_by_key(|found| (found.range.start, found.range.end));
+    for Match { range, replacement } in found {
+        let range = whole_characters(text, range).ok_or("a match lies outside its text")?;
+        push_edit(&mut edits, Edit { range, replacement }, 0);
     }
-    merge_overlapping(&mut edits, 0);
     Ok(edits)
 }
 
@@ -111,18 +113,24 @@ fn whole_characters(text: &str, range: Range<usize>) -> Option<Range<usize>> {
     Some(text.floor_char_boundary(range.start)..text.ceil_char_boundary(range.end))
 }
 
-/// Sorts the edits from `first` on, and joins those that overlap.
-fn merge_overlapping(edits: &mut Vec<Edit>, first: usize) {
-    if edits.len() <= first + 1 {
-        return;
-    }
-    let mut unsorted = edits.split_off(first);
-    unsorted.sort_unstable_by_key(|edit| (edit.range.start, edit.range.end));
-    for edit in unsorted {
-        match edits.get_mut(first..).and_then(<[Edit]>::last_mut) {
-            Some(last) if edit.range.start < last.range.end => last.range.end = last.range.end.max(edit.range.end),
-            _ => edits.push(edit),
+/// Sorted matches, with each that overlaps the one before made part of it.
+fn joined(found: Vec<Match>) -> impl Iterator<Item = Match> {
+    let mut found = found.into_iter().peekable();
+    core::iter::from_fn(move || {
+        let mut first = found.next()?;
+        while let Some(next) = found.next_if(|next| next.range.start < first.range.end) {
+            first.range.end = first.range.end.max(next.range.end);
         }
+        Some(first)
+    })
+}
+
+/// Adds an edit of the string whose content begins at `start`. Matches that met in one escape or character have become edits that overlap, and
+/// those one edit with the replacement of the first.
+fn push_edit(edits: &mut Vec<Edit>, edit: Edit, start: usize) {
+    match edits.last_mut() {
+        Some(last) if last.range.start >= start && edit.range.start < last.range.end => last.range.end = last.range.end.max(edit.range.end),
+        _ => edits.push(edit),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use watchgate_tests::plugins::guest;
-use watchgate_tests::{Exchange, Gateway, GatewayOptions, PluginFolder, Scripted, wait_until};
+use watchgate_tests::{Exchange, Gateway, GatewayOptions, PluginFolder, Reply, Scripted, wait_until};
 
 use crate::messages::{event, tool_result};
 
@@ -164,24 +164,53 @@ fn a_policy_that_decides_to_deny_has_not_failed() {
 }
 
 #[test]
-fn a_policy_that_loops_three_times_in_a_row_is_called_no_more() {
-    let settings = format!("{ALONE}[config]\nredact = \"loop\"\nwhen = {WORD:?}\n");
-    let scene = Scene::start(&settings);
-    for id in 0..3 {
+fn messages_that_make_a_policy_loop_cost_no_other_message_anything() {
+    let scene = Scene::start(&format!("{ALONE}required = true\n[config]\nredact = \"loop\"\nwhen = {WORD:?}\n"));
+    for id in 0..7 {
         scene.assert_denied("/json", &json!(id), "good", WORD);
     }
-    // From now on every message is denied, without a call.
-    scene.assert_denied("/json", &json!(3), "good", "good");
-    scene.assert_denied("/json", &json!(4), "good", "good");
-    assert_eq!(scene.failures("redaction", "cpu_timeout"), 3.0);
-    // And so is what telemetry would say of the denied ones.
-    assert!(scene.failures("redaction", "quarantined") >= 2.0);
+    assert_eq!(scene.failures("redaction", "cpu_timeout"), 7.0);
+    scene.gateway.wait_for_log("interrupted 3 times in a row by what it was shown");
+    scene.assert_works("/json", &json!(7));
+    assert_eq!(scene.gateway.plugin("probe")["state"], "live");
+    assert_eq!(scene.gateway.admin_get("/health/ready").status(), 200);
+    assert_eq!(scene.failures("redaction", "quarantined"), 0.0);
+}
+
+/// A call of `good` until one is answered with this status.
+#[track_caller]
+fn call_until(scene: &Scene, status: u16) -> Reply {
+    wait_until("an answer with that status", || {
+        let reply = scene.gateway.post("/json", &call(&json!(1), "good", "good"));
+        (reply.status() == status).then_some(reply)
+    })
+}
+
+#[test]
+fn a_required_policy_that_loops_with_everything_is_quarantined_until_it_does_not() {
+    // Late enough for it to go live, and for no longer than the second try.
+    let from = now_ms() + 5_000;
+    let config = format!("[config]\nloops_between = [{from}, {}]\n", from + 1_500);
+    let scene = Scene::start(&format!("{ALONE}required = true\n{config}"));
+    scene.assert_works("/json", &json!(1));
+    let refused = call_until(&scene, 503);
+    assert_eq!(refused.json().unwrap()["error"]["code"], -31005, "{}", refused.text());
     scene.gateway.wait_for_plugin("probe", "quarantined", |plugin| plugin["state"] == "quarantined");
     assert_eq!(scene.gateway.metrics().metric("watchgate_plugin_state", &[("plugin", "probe"), ("state", "quarantined")]), 1.0);
-    // A new generation begins anew.
-    scene.folder.write("probe.toml", format!("order = 1\n{settings}").as_bytes());
-    scene.gateway.wait_for_generation("probe", 2);
-    scene.assert_works("/events", &json!(5));
+    let ready = scene.gateway.admin_get("/health/ready");
+    assert_eq!(ready.status(), 503);
+    assert!(ready.text().contains("required plugin `probe` is quarantined"), "{}", ready.text());
+    // By itself: no call reaches it meanwhile.
+    call_until(&scene, 200);
+    scene.assert_works("/json", &json!(2));
+    assert_eq!(scene.gateway.admin_get("/health/ready").status(), 200);
+    assert_eq!(scene.gateway.plugin("probe")["generation"], 1);
+    scene.gateway.wait_for_log("called again after its quarantine");
+}
+
+/// Milliseconds since the Unix epoch.
+fn now_ms() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis())
 }
 
 /// Three calls through a probe that puts the number of its instance's calls in the place of the word.

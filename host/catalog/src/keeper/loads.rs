@@ -163,7 +163,7 @@ impl Keeper {
     }
 
     /// Publishes the status, and what is missing if that changed without anything going live.
-    fn show(&mut self) {
+    pub(super) fn show(&mut self) {
         if self.shared.live.load().missing_required != self.roster.missing_required() {
             self.swap();
         }

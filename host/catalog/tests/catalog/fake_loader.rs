@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 use watchgate_catalog::{Candidate, LiveParts, Loader, Upkeep};
 use watchgate_hooks::{
     Alert, AlertAction, BoxFuture, Generation, HealthCheck, HealthReport, HookFailure, Interest, KindSet, Message, MetricDerivation,
@@ -31,8 +31,17 @@ pub struct Ledger {
     pub overlapped: AtomicBool,
     /// While true, `!no-capacity` is refused.
     pub is_full: AtomicBool,
-    /// While true, live plugins are quarantined.
-    pub quarantine: AtomicBool,
+    /// Live generations with a number up to this are quarantined.
+    quarantined: AtomicU64,
+    quarantines: Arc<Notify>,
+}
+
+impl Ledger {
+    /// Quarantines every live generation with a number up to this; 0 for none.
+    pub fn quarantine(&self, up_to: u64) {
+        self.quarantined.store(up_to, Ordering::SeqCst);
+        self.quarantines.notify_one();
+    }
 }
 
 /// The loader. Clones share everything.
@@ -54,6 +63,7 @@ impl FakeLoader {
 /// A generation and its resources, which end with it.
 struct FakePlugin {
     name: String,
+    number: Generation,
     marker: String,
     kinds: KindSet,
     interest: Interest,
@@ -73,7 +83,7 @@ impl Loader for FakeLoader {
         name: &'a str,
         component: Bytes,
         settings: PluginSettings,
-        _generation: Generation,
+        generation: Generation,
     ) -> BoxFuture<'a, Result<Box<dyn Candidate>, LoadError>> {
         Box::pin(async move {
             let text = String::from_utf8_lossy(&component).into_owned();
@@ -84,8 +94,12 @@ impl Loader for FakeLoader {
             let _running = Running(&self.ledger);
             let listed = settings.kinds.clone();
             *self.settings.lock().await = Some(settings);
-            self.plugin(name, &text, listed).await
+            self.plugin(name, &text, listed, generation).await
         })
+    }
+
+    fn quarantines(&self) -> Arc<Notify> {
+        Arc::clone(&self.ledger.quarantines)
     }
 }
 
@@ -98,7 +112,7 @@ impl Drop for Running<'_> {
 }
 
 impl FakeLoader {
-    async fn plugin(&self, name: &str, text: &str, listed: Option<KindSet>) -> Result<Box<dyn Candidate>, LoadError> {
+    async fn plugin(&self, name: &str, text: &str, listed: Option<KindSet>, number: Generation) -> Result<Box<dyn Candidate>, LoadError> {
         let refuse = |code: LoadCode| Err(LoadError { code, detail: format!("{name} is {}", code.as_str()) });
         let mut kinds: KindSet = BTreeSet::new();
         let mut marker = String::new();
@@ -123,7 +137,15 @@ impl FakeLoader {
         }
         self.ledger.alive.fetch_add(1, Ordering::SeqCst);
         let ledger = Arc::clone(&self.ledger);
-        Ok(Box::new(FakeCandidate(FakePlugin { name: name.to_owned(), marker, kinds, interest: Interest::default(), fails_trial, ledger })))
+        Ok(Box::new(FakeCandidate(FakePlugin {
+            name: name.to_owned(),
+            number,
+            marker,
+            kinds,
+            interest: Interest::default(),
+            fails_trial,
+            ledger,
+        })))
     }
 }
 
@@ -147,12 +169,12 @@ impl Candidate for FakeCandidate {
             derivation: is(PluginKind::Derivation).then(|| Arc::clone(&plugin) as Arc<dyn MetricDerivation>),
             health: is(PluginKind::Health).then(|| Arc::clone(&plugin) as Arc<dyn HealthCheck>),
             alerting: is(PluginKind::Alerting).then(|| Arc::clone(&plugin) as Arc<dyn AlertAction>),
-            upkeep: Box::new(FakeUpkeep(Arc::clone(&plugin.ledger))),
+            upkeep: Box::new(FakeUpkeep(plugin.number, Arc::clone(&plugin.ledger))),
         }
     }
 }
 
-struct FakeUpkeep(Arc<Ledger>);
+struct FakeUpkeep(Generation, Arc<Ledger>);
 
 impl Upkeep for FakeUpkeep {
     fn drain(self: Box<Self>) -> BoxFuture<'static, ()> {
@@ -160,7 +182,7 @@ impl Upkeep for FakeUpkeep {
     }
 
     fn is_quarantined(&self) -> bool {
-        self.0.quarantine.load(Ordering::SeqCst)
+        self.0.0 <= self.1.quarantined.load(Ordering::SeqCst)
     }
 }
 

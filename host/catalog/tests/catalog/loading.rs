@@ -220,12 +220,81 @@ async fn the_first_scan_waits_for_a_writer_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn quarantine_shows() {
+async fn quarantine_shows_as_long_as_it_lasts() {
     let world = World::empty().await;
     world.write("a.wasm", "redaction v1");
     world.shows(&["a live redaction #1"]).await;
-    world.loader.ledger.quarantine.store(true, Ordering::SeqCst);
+    let published = *world.catalog.subscribe().borrow();
+    world.loader.ledger.quarantine(1);
     world.shows(&["a quarantined redaction #1"]).await;
+    assert_eq!(world.live.load_full().missing_required, [""; 0]);
+    world.loader.ledger.quarantine(0);
+    world.shows(&["a live redaction #1"]).await;
+    assert_eq!(*world.catalog.subscribe().borrow(), published + 2, "it was told, and did not need to look");
+}
+
+#[tokio::test]
+async fn a_required_plugin_is_missing_while_it_is_quarantined() {
+    let world = World::empty().await;
+    world.write("a.toml", "required = true");
+    world.write("a.wasm", "redaction v1");
+    world.until("a live", |lines| lines == ["a live redaction #1 required"]).await;
+    world.loader.ledger.quarantine(1);
+    world.shows(&["a quarantined redaction #1 required"]).await;
+    assert_eq!(world.live.load_full().missing_required, ["a"]);
+    world.loader.ledger.quarantine(0);
+    world.shows(&["a live redaction #1 required"]).await;
+    assert_eq!(world.live.load_full().missing_required, [""; 0]);
+}
+
+/// What an operator does ends a quarantine by a new generation of the same files.
+async fn check_ends_quarantine(act: impl FnOnce(&World)) {
+    let world = World::empty().await;
+    world.write("a.wasm", "redaction v1");
+    world.shows(&["a live redaction #1"]).await;
+    world.loader.ledger.quarantine(1);
+    world.shows(&["a quarantined redaction #1"]).await;
+    act(&world);
+    world.shows(&["a live redaction #2"]).await;
+    assert_eq!(world.loads(), ["a: redaction v1", "a: redaction v1"]);
+}
+
+#[tokio::test]
+async fn whatever_an_operator_does_ends_a_quarantine() {
+    check_ends_quarantine(|world| world.catalog.reload_now()).await;
+    check_ends_quarantine(|world| world.write("a.wasm", "redaction v1")).await;
+    check_ends_quarantine(|world| world.rename_in("a.wasm", "redaction v1")).await;
+    check_ends_quarantine(|world| {
+        let file = std::fs::File::options().write(true).open(world.path("a.wasm")).unwrap();
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_refused_during_a_quarantine_is_forgiven_with_it() {
+    let world = World::empty().await;
+    world.write("a.wasm", "redaction v1 !no-capacity");
+    world.shows(&["a live redaction #1"]).await;
+    world.loader.ledger.is_full.store(true, Ordering::SeqCst);
+    world.loader.ledger.quarantine(1);
+    world.shows(&["a quarantined redaction #1"]).await;
+    world.catalog.reload_now();
+    world.shows(&["a quarantined redaction #1 !no-capacity"]).await;
+    world.loader.ledger.quarantine(0);
+    world.shows(&["a live redaction #1"]).await;
+}
+
+#[tokio::test]
+async fn the_same_file_again_is_no_change_otherwise() {
+    let world = World::empty().await;
+    world.write("a.wasm", "redaction v1");
+    world.shows(&["a live redaction #1"]).await;
+    world.write("a.wasm", "redaction v1");
+    world.catalog.reload_now();
+    world.write("b.wasm", "health v1");
+    world.shows(&["a live redaction #1", "b live health #1"]).await;
+    assert_eq!(world.loads().len(), 2);
 }
 
 fn operation() -> Operation {

@@ -136,65 +136,89 @@ pub(crate) fn decode_lossy(content: &[u8], limit: usize) -> String {
     text
 }
 
-/// Decodes a string's content as [`decode`] does, and for each byte of `text` appends to `offsets` where in `content` its character
-/// starts; the last entry, one past the text, is the content's length. Both are cleared first. So the text's range `a..b` is the
-/// content's range `offsets[a]..offsets[b]`: see [`raw_range`].
+/// Decodes a string's content as [`decode`] does into `text`, which is cleared first, so that one buffer serves many strings.
 ///
-/// Returns `false`, leaving both cleared, when an escape or the UTF-8 is broken or the content is 4 GiB or longer.
+/// Returns `false`, leaving it cleared, when an escape or the UTF-8 is broken.
 #[must_use]
-pub fn decode_mapped(content: &[u8], text: &mut String, offsets: &mut Vec<u32>) -> bool {
+pub fn decode_into(content: &[u8], text: &mut String) -> bool {
     text.clear();
-    offsets.clear();
-    let done = try_decode_mapped(content, text, offsets).is_some();
-    if !done {
-        text.clear();
-        offsets.clear();
-    }
-    done
-}
-
-fn try_decode_mapped(content: &[u8], text: &mut String, offsets: &mut Vec<u32>) -> Option<()> {
-    let end = u32::try_from(content.len()).ok()?;
     text.reserve(content.len());
-    offsets.reserve(content.len() + 1);
-    for (start, piece) in (Pieces { content, at: 0 }) {
-        // Within u32 because the content's length is.
-        let mut start = u32::try_from(start).ok()?;
+    for (_, piece) in (Pieces { content, at: 0 }) {
         match piece {
-            Piece::Plain(bytes) => {
-                let plain = str::from_utf8(bytes).ok()?;
-                text.push_str(plain);
-                for character in plain.chars() {
-                    offsets.extend(std::iter::repeat_n(start, character.len_utf8()));
-                    start += u32::try_from(character.len_utf8()).ok()?;
+            Piece::Plain(bytes) => match str::from_utf8(bytes) {
+                Ok(plain) => text.push_str(plain),
+                Err(_) => {
+                    text.clear();
+                    return false;
                 }
+            },
+            Piece::Escape { decoded, .. } => text.push(decoded),
+            Piece::Broken => {
+                text.clear();
+                return false;
             }
-            Piece::Escape { decoded, .. } => {
-                text.push(decoded);
-                offsets.extend(std::iter::repeat_n(start, decoded.len_utf8()));
-            }
-            Piece::Broken => return None,
         }
     }
-    offsets.push(end);
-    Some(())
+    true
 }
 
-/// The range of the content that a range of the decoded text stands for, by the `offsets` of [`decode_mapped`]. A range that cuts a
-/// character is widened to all of it, so that the result never cuts an escape or a character. `None` when it lies outside the text.
-pub fn raw_range(offsets: &[u32], text: Range<usize>) -> Option<Range<usize>> {
-    if text.start > text.end {
-        return None;
+/// Says which bytes of a string's content a stretch of its decoded text comes from. It keeps nothing of the string and reads it as it is asked: once
+/// in all, if the stretches come in rising order, and again from the start for one that does not.
+pub struct RawRanges<'a> {
+    content: &'a [u8],
+    pieces: Pieces<'a>,
+    /// The piece last read: where it stands in the content and in the text, and its length in each.
+    raw: Range<usize>,
+    text: Range<usize>,
+    is_plain: bool,
+}
+
+impl<'a> RawRanges<'a> {
+    /// For content that [`decode`] can decode.
+    pub fn new(content: &'a [u8]) -> Self {
+        Self { content, pieces: Pieces { content, at: 0 }, raw: 0..0, text: 0..0, is_plain: true }
     }
-    let start = *offsets.get(text.start)?;
-    let mut end = text.end;
-    if end > text.start {
-        let last = *offsets.get(end - 1)?;
-        while *offsets.get(end)? == last {
-            end += 1;
+
+    /// The range of the content. A range that cuts a character is widened to all of it, so that the result never cuts an escape or a
+    /// character. `None` when it lies outside the text.
+    pub fn of(&mut self, text: Range<usize>) -> Option<Range<usize>> {
+        if text.start > text.end {
+            return None;
         }
+        let start = match self.character_at(text.start) {
+            Some(character) => character.start,
+            None if text.start == self.text.end => self.content.len(),
+            None => return None,
+        };
+        let end = if text.is_empty() { start } else { self.character_at(text.end - 1)?.end };
+        Some(start..end)
     }
-    Some(start as usize..*offsets.get(end)? as usize)
+
+    /// Where the character stands that the byte at `at` of the text belongs to.
+    fn character_at(&mut self, at: usize) -> Option<Range<usize>> {
+        if at < self.text.start {
+            *self = Self::new(self.content);
+        }
+        while at >= self.text.end {
+            let (start, piece) = self.pieces.next()?;
+            let (length, is_plain) = match piece {
+                Piece::Plain(bytes) => (bytes.len(), true),
+                Piece::Escape { decoded, .. } => (decoded.len_utf8(), false),
+                Piece::Broken => return None,
+            };
+            self.raw = start..self.pieces.at;
+            self.text = self.text.end..self.text.end + length;
+            self.is_plain = is_plain;
+        }
+        if !self.is_plain {
+            return Some(self.raw.clone());
+        }
+        let is_continuation = |at: &usize| matches!(self.content[*at], 0x80..=0xbf);
+        let at = self.raw.start + (at - self.text.start);
+        let start = at - (self.raw.start + 1..=at).rev().take_while(is_continuation).count();
+        let end = at + 1 + (at + 1..self.raw.end).take_while(is_continuation).count();
+        Some(start..end)
+    }
 }
 
 /// Appends `text` to `out` as a string's content: quote, backslash and control characters escaped, all else as it is.

@@ -39,10 +39,12 @@ impl State {
         })
     }
 
-    fn metric<T: 'static>(&mut self, handle: &Resource<T>) -> wasmtime::Result<MetricId> {
+    /// The metric to record to; `None` where nothing counts.
+    fn metric<T: 'static>(&mut self, handle: &Resource<T>) -> wasmtime::Result<Option<MetricId>> {
         self.count_host_call()?;
         let metric = self.declared.get(handle.rep() as usize);
-        metric.map(|metric| metric.0).ok_or_else(|| wasmtime::Error::new(NotLent("metric")))
+        let id = metric.map(|metric| metric.0).ok_or_else(|| wasmtime::Error::new(NotLent("metric")))?;
+        Ok((!self.is_sample).then_some(id))
     }
 }
 
@@ -85,8 +87,9 @@ impl wit::Host for State {
 
 impl wit::HostCounter for State {
     fn add(&mut self, handle: Resource<CounterHandle>, value: f64, labels: Vec<String>) -> wasmtime::Result<()> {
-        let id = self.metric(&handle)?;
-        self.plugin.metrics.add(id, value, &labels);
+        if let Some(id) = self.metric(&handle)? {
+            self.plugin.metrics.add(id, value, &labels);
+        }
         Ok(())
     }
 
@@ -97,8 +100,9 @@ impl wit::HostCounter for State {
 
 impl wit::HostGauge for State {
     fn set(&mut self, handle: Resource<GaugeHandle>, value: f64, labels: Vec<String>) -> wasmtime::Result<()> {
-        let id = self.metric(&handle)?;
-        self.plugin.metrics.set(id, value, &labels);
+        if let Some(id) = self.metric(&handle)? {
+            self.plugin.metrics.set(id, value, &labels);
+        }
         Ok(())
     }
 
@@ -109,8 +113,9 @@ impl wit::HostGauge for State {
 
 impl wit::HostHistogram for State {
     fn observe(&mut self, handle: Resource<HistogramHandle>, value: f64, labels: Vec<String>) -> wasmtime::Result<()> {
-        let id = self.metric(&handle)?;
-        self.plugin.metrics.observe(id, value, &labels);
+        if let Some(id) = self.metric(&handle)? {
+            self.plugin.metrics.observe(id, value, &labels);
+        }
         Ok(())
     }
 

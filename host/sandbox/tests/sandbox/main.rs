@@ -10,6 +10,7 @@ mod log;
 mod metrics;
 mod neighbours;
 mod network;
+mod quarantine;
 mod refusals;
 mod reuse;
 mod rig;

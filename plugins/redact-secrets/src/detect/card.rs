@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use super::reading::run;
+
 /// No card number is longer.
 const LONGEST: usize = 19;
 /// How the digits are grouped where they are: 16, 15 (American Express), 14 (Diners Club) and 19 digits.
@@ -32,7 +34,7 @@ pub fn digits_at(text: &[u8], start: usize) -> Option<Range<usize>> {
         return None;
     }
     let rest = &text[start..];
-    let first_group = super::run(rest, 0, LONGEST + 1, |byte| byte.is_ascii_digit());
+    let first_group = run(rest, 0, LONGEST + 1, |byte| byte.is_ascii_digit());
     if first_group >= 13 {
         return is_card_number(&rest[..first_group]).then(|| start..start + first_group);
     }
@@ -45,7 +47,7 @@ pub fn digits_at(text: &[u8], start: usize) -> Option<Range<usize>> {
 /// Whether these digits, and nothing else, are a card number.
 #[must_use]
 pub fn is_card_number(digits: &[u8]) -> bool {
-    digits.iter().all(u8::is_ascii_digit) && (13..=LONGEST).contains(&digits.len()) && has_issuer(digits) && has_check_digit(digits)
+    (13..=LONGEST).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && has_issuer(digits) && has_check_digit(digits)
 }
 
 /// The length of a number written in these groups.

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::run;
+use super::reading::{run, run_before};
 
 /// RFC 5321 allows 64 before the `@` and 255 behind it.
 const LONGEST_LOCAL: usize = 64;
@@ -17,7 +17,7 @@ pub fn says_address(raw: &[u8], at: usize) -> bool {
 
 /// The address around the `@` that stands at `at`.
 pub fn address_around(text: &[u8], at: usize) -> Option<Range<usize>> {
-    let local = text[..at].iter().rev().take(LONGEST_LOCAL).take_while(|byte| is_local(**byte)).count();
+    let local = run_before(text, at, LONGEST_LOCAL, is_local);
     let mut start = at - local;
     while start < at && matches!(text[start], b'.' | b'-' | b'%' | b'+') {
         start += 1;

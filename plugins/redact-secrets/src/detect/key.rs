@@ -2,7 +2,8 @@
 
 use core::ops::Range;
 
-use super::{ends_word, run};
+use super::ends_word;
+use super::reading::run;
 use crate::class::Class;
 
 /// A kind of key with a beginning of its own.
@@ -24,6 +25,8 @@ pub enum KeyShape {
     Ai,
 }
 
+/// `AIza` and what follows it.
+const GCP_LENGTH: usize = 39;
 /// No key is longer; a run that is, is cut here so that the work stays bounded.
 const LONGEST: usize = 512;
 
@@ -46,7 +49,13 @@ impl KeyShape {
         let rest = text.get(start..)?;
         let length = match self {
             Self::AwsId => aws_id(rest)?,
-            Self::Gcp => gcp(rest)?,
+            Self::Gcp => match gcp(rest) {
+                Ok(length) => length,
+                Err(none_before) => {
+                    *none_until = start + none_before;
+                    return None;
+                }
+            },
             Self::Github => {
                 let [b'g', b'h', b'p' | b'o' | b'u' | b's' | b'r', b'_', ..] = rest else { return None };
                 with_run(rest, 4, 36, is_word)?
@@ -72,9 +81,13 @@ fn aws_id(rest: &[u8]) -> Option<usize> {
     (length == 20 && ends_word(rest, length)).then_some(length)
 }
 
-fn gcp(rest: &[u8]) -> Option<usize> {
-    let length = 4 + run(rest, 4, 36, is_url_safe);
-    (rest.starts_with(b"AIza") && length == 39).then_some(length)
+/// The length of the key, or how far none begins: only the last 39 of a longer run could be one.
+fn gcp(rest: &[u8]) -> Result<usize, usize> {
+    if !rest.starts_with(b"AIza") {
+        return Err(0);
+    }
+    let length = 4 + run(rest, 4, usize::MAX, is_url_safe);
+    if length == GCP_LENGTH { Ok(length) } else { Err(length.saturating_sub(GCP_LENGTH)) }
 }
 
 fn slack(rest: &[u8]) -> Option<usize> {
@@ -98,8 +111,12 @@ fn ai(rest: &[u8]) -> Result<usize, usize> {
     if !rest.starts_with(b"sk-") {
         return Err(0);
     }
-    let length = 3 + run(rest, 3, usize::MAX, is_url_safe);
-    if length >= 23 && rest[..length].iter().any(u8::is_ascii_digit) { Ok(length) } else { Err(length) }
+    let mut has_digit = false;
+    let length = 3 + run(rest, 3, usize::MAX, |byte| {
+        has_digit |= byte.is_ascii_digit();
+        is_url_safe(byte)
+    });
+    if length >= 23 && has_digit { Ok(length) } else { Err(length) }
 }
 
 /// The length of a beginning and the run that follows it, if that has `least` bytes.

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{run, says};
+use super::reading::{run, says};
 use crate::class::Class;
 
 /// A name that says that a secret is its value.
@@ -34,14 +34,28 @@ const NAME_REST: usize = 20;
 /// How much may stand between a name and its value: quotes, spaces, `:` or `=`.
 const SEPARATORS: usize = 8;
 
-/// Which secret the member with this name holds, if any.
+/// Which secret the member with this name holds, if any. A name may be as long as the message, so it is read once.
 #[must_use]
 pub fn named_secret(name: &[u8]) -> Option<NamedSecret> {
-    let holds = |word: &[u8]| name.windows(word.len()).any(|found| found.eq_ignore_ascii_case(word));
-    if holds(b"secret") && (holds(b"access") || holds(b"aws") || holds(b"key")) {
+    let (mut says_secret, mut says_aws, mut says_azure) = (false, false, false);
+    for (at, byte) in name.iter().enumerate() {
+        match byte | 0x20 {
+            b's' => {
+                says_secret |= says(name, at, b"secret");
+                says_azure |= says(name, at, b"sharedaccesskey");
+            }
+            b'a' => {
+                says_aws |= says(name, at, b"access") || says(name, at, b"aws");
+                says_azure |= says(name, at, b"accountkey");
+            }
+            b'k' => says_aws |= says(name, at, b"key"),
+            _ => {}
+        }
+    }
+    if says_secret && says_aws {
         return Some(NamedSecret::Aws);
     }
-    (holds(b"accountkey") || holds(b"sharedaccesskey")).then_some(NamedSecret::Azure)
+    says_azure.then_some(NamedSecret::Azure)
 }
 
 /// Whether a whole text is the value that such a name announces.
@@ -74,14 +88,22 @@ pub fn aws_after(text: &[u8], start: usize) -> Option<Range<usize>> {
     let name_end =
         word_end + run(text, word_end, NAME_REST, |byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b'.' | b' '));
     let value = value_after(text, name_end, AWS_LENGTH + 1)?;
-    let named = named_secret(text.get(start.saturating_sub(NAME_REST)..name_end)?) == Some(NamedSecret::Aws);
-    (named && value.len() == AWS_LENGTH).then_some(value)
+    if value.len() != AWS_LENGTH {
+        return None;
+    }
+    let name = text.get(start.saturating_sub(NAME_REST)..name_end)?;
+    (named_secret(name) == Some(NamedSecret::Aws)).then_some(value)
 }
 
-/// The Azure key whose name holds the `tKe` or `sKe` at `place`.
-pub fn azure_after(text: &[u8], place: usize) -> Option<Range<usize>> {
+/// The Azure key whose name holds the `tKe` or `sKe` at `place`. Where what follows is too long for one, `none_until` becomes the place up to which
+/// names inside of it announce none either.
+pub fn azure_after(text: &[u8], place: usize, none_until: &mut usize) -> Option<Range<usize>> {
     azure_name_start(text, place)?;
-    let value = value_after(text, place + b"tKey".len(), AZURE_LENGTHS.end() + 1)?;
+    let name_rest = b"tKey".len();
+    let value = value_after(text, place + name_rest, usize::MAX)?;
+    if value.len() > *AZURE_LENGTHS.end() {
+        *none_until = value.end.saturating_sub(AZURE_LENGTHS.end() + SEPARATORS + name_rest).max(*none_until);
+    }
     AZURE_LENGTHS.contains(&value.len()).then_some(value)
 }
 

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use memchr::memchr_iter;
+use super::reading::find;
 
 const BEGIN: &[u8] = b"-----BEGIN";
 const END: &[u8] = b"-----END";
@@ -61,10 +61,4 @@ pub fn continue_key(text: &[u8]) -> KeyLines {
     }
     let is_key = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || matches!(byte, b'+' | b'/' | b'=');
     if text.len() >= SHORTEST_LINE && text.iter().all(is_key) { KeyLines::Whole } else { KeyLines::Other }
-}
-
-/// Where `literal`, which begins with a hyphen or a capital, stands first. Base 64 has no hyphens, so that looking for the first byte alone
-/// jumps from line to line; a general search would add more code than the rest of this file.
-fn find(text: &[u8], literal: &[u8]) -> Option<usize> {
-    memchr_iter(literal[0], text).find(|at| text[*at..].starts_with(literal))
 }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use super::Detector;
+use super::reading::bytes_read;
+use super::{Detector, named_secret};
 use crate::class::Class;
 
 pub const PEM: &str = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA1c7\n+9z5Pad7OejecsQ0buh==\n-----END RSA PRIVATE KEY-----";
@@ -164,29 +165,104 @@ fn every_secret_holds_a_trigger_of_its_class() {
     }
 }
 
+/// For each detector, beginnings that it must look at and that lead nowhere, or far.
+const HOSTILE: [&str; 49] = [
+    "AKIA",
+    "-AKIA",
+    "aAKIA",
+    "AKIAIOSFODNN7EXAMPLE",
+    "AIza",
+    "-AIza",
+    "aAIza",
+    "ghp_",
+    "aghp_",
+    "-ghp_",
+    "github_pat_",
+    "agithub_pat_",
+    "-github_pat_",
+    "xoxb-",
+    "axoxb-",
+    "xapp-1",
+    "sk_live_",
+    "ask_live_",
+    "sk_live_1234567890-",
+    "sk-",
+    "ask-",
+    "sk-ask-",
+    "bearer",
+    "bearer ",
+    "bearer+",
+    "bearer%20",
+    "bearer+aB",
+    "bearer ++bearer",
+    "bearer aaaaaaaaaaaaaaaa.bearer+",
+    "eyJ",
+    "eyJ-",
+    "aeyJ",
+    "eyJ.",
+    "eyJaaaaaaaa.",
+    "eyJaaaaaaaa.eyJ",
+    "-----BEGIN PRIVATE KEY-----",
+    "-----BEGIN PRIVATE KEY----------END ",
+    "-----BEGIN ",
+    "a@",
+    "@a.",
+    "a@b.",
+    "secret",
+    "secret=",
+    "aws_secret_key: ",
+    "AccountKey=",
+    "SharedAccessKey\":\"",
+    "4111 ",
+    "4111-1111-1111-1112-",
+    "4111111111111112 ",
+];
+
+/// How many bytes `search` reads of this much of the unit, with a digit behind it that makes many a word look like a key.
+fn reads(unit: &str, bytes: usize, search: impl Fn(&[u8])) -> usize {
+    let text = unit.repeat(bytes / unit.len()) + "1";
+    bytes_read(|| search(text.as_bytes()))
+}
+
 #[test]
-fn repetition_costs_no_square() {
-    for unit in [
-        "eyJ",
-        "eyJ-",
-        "eyJaaaaaaaa.",
-        "sk-",
-        "xoxb-",
-        "bearer ",
-        "-----BEGIN PRIVATE KEY-----",
-        "a@",
-        "@a.",
-        "secret",
-        "4111 ",
-        "AccountKey=",
-    ] {
-        let text = unit.repeat(1_000_000 / unit.len());
-        let started = std::time::Instant::now();
-        let _found = all().find(text.as_bytes());
-        let _may = all().may_hold(text.as_bytes());
-        // A square would take hours; the bound leaves room for a slow machine and a build without optimization.
-        assert!(started.elapsed() < core::time::Duration::from_secs(60), "{unit}: {:?}", started.elapsed());
+fn four_times_the_text_is_four_times_the_work() {
+    const SIZE: usize = 32 << 10;
+    let detector = all();
+    let find = |text: &[u8]| drop(detector.find(text));
+    let announced = |text: &[u8]| drop(detector.may_hold(text));
+    let names = |text: &[u8]| drop(named_secret(text));
+    let searches: [(&str, &dyn Fn(&[u8])); 3] = [("find", &find), ("may_hold", &announced), ("named_secret", &names)];
+    for unit in HOSTILE {
+        for (name, search) in searches {
+            let (once, four_times) = (reads(unit, SIZE, search), reads(unit, 4 * SIZE, search));
+            assert!(once <= 16 * SIZE, "{name} reads {once} bytes for {SIZE} of {unit:?}");
+            // A square would be sixteen times.
+            assert!(four_times <= 5 * once, "{name} reads {once} bytes, and of four times as many {four_times}: {unit:?}");
+        }
     }
+}
+
+#[test]
+fn a_word_that_settles_nothing_for_the_next_hides_nothing() {
+    // Where a token is none, or ends, the word that ends it still announces the next.
+    for between in [" ", "+ ", "++++ ", "%20", "\t"] {
+        let token = "mF_9.B5f-4.1JqM~a+b/c=";
+        check(&format!("Bearer authentication.mechanism.bearer{between}{token}"), &[(token, Class::BearerToken)]);
+        let first = "mF_9.B5f-4.1JqM.bearer";
+        let plus = between.bytes().take_while(|byte| *byte == b'+').count();
+        let first = format!("{first}{}", "+".repeat(plus));
+        check(&format!("Bearer {first}{}{token}", &between[plus..]), &[(&first, Class::BearerToken), (token, Class::BearerToken)]);
+    }
+    let (gcp, azure) = (SECRETS[2].0, format!("{}==", "Ab3+".repeat(21) + "xy"));
+    check(&format!("AIza{}-{gcp}", "a".repeat(50)), &[(gcp, Class::GcpKey)]);
+    for before in ["AccountKey=AccountKey=AccountKey=", "AccountKey=AccountKey: "] {
+        let filler = "a".repeat(200);
+        check(&format!("AccountKey={filler}{before}{azure}"), &[(&azure, Class::AzureKey)]);
+    }
+    let jwt = SECRETS[14].0;
+    check(&format!("xeyJ.{jwt}"), &[(jwt, Class::Jwt)]);
+    check(&format!("sk-learn-pipelines-and-transformers {}", SECRETS[12].0), &[(SECRETS[12].0, Class::AiKey)]);
+    check(&format!("xghp_0123456789abcdefghijABCDEFGHIJ012345 {}", SECRETS[3].0), &[(SECRETS[3].0, Class::GithubToken)]);
 }
 
 /// A character of `text` as some JSON writer may put it.

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{run, says};
+use super::reading::{run, says};
 
 const BEARER: &[u8] = b"bearer";
 /// Shorter words behind `Bearer` are no tokens.
@@ -17,8 +17,9 @@ pub fn says_bearer(text: &[u8], start: usize) -> bool {
     says(text, start, BEARER)
 }
 
-/// The token behind the `Bearer` at `start`; the word itself stays.
-pub fn bearer_after(text: &[u8], start: usize) -> Option<Range<usize>> {
+/// The token behind the `Bearer` at `start`; the word itself stays. Words inside the token need no look of their own, whether it is one or
+/// not: what follows them is the end of it. `settled` says up to where that holds.
+pub fn bearer_after(text: &[u8], start: usize, settled: &mut usize) -> Option<Range<usize>> {
     if !says_bearer(text, start) {
         return None;
     }
@@ -28,20 +29,34 @@ pub fn bearer_after(text: &[u8], start: usize) -> Option<Range<usize>> {
     } else {
         run(text, word_end, SPACES, |byte| matches!(byte, b' ' | b'\t' | b'+'))
     };
+    if spaces == 0 {
+        return None;
+    }
     let token_start = word_end + spaces;
-    let token = token_start..token_start + run(text, token_start, usize::MAX, is_token68);
-    let looks_random = spaces > 0 && token.len() >= SHORTEST_BEARER && looks_random(&text[token.clone()]);
-    looks_random.then_some(token)
+    // Tells a token from a word of that length: it has a digit, or a capital inside.
+    let (mut looks_random, mut before) = (false, 0_u8);
+    let length = run(text, token_start, usize::MAX, |byte| {
+        looks_random |= byte.is_ascii_digit() || before.is_ascii_lowercase() && byte.is_ascii_uppercase();
+        before = byte;
+        is_token68(byte)
+    });
+    let token = token_start..token_start + length;
+    // A word whose spaces may reach beyond the token announces another one.
+    *settled = token.end.saturating_sub(BEARER.len() + SPACES).max(*settled);
+    (length >= SHORTEST_BEARER && looks_random).then_some(token)
 }
 
 /// The length of the JSON Web Token that begins at `start`; what stands before is not looked at. Where there is none, `none_until` becomes the
 /// end of the run of characters that cannot begin one either.
 pub fn jwt_length(text: &[u8], start: usize, none_until: &mut usize) -> Option<usize> {
     let header = run(text, start, usize::MAX, is_url_safe);
+    if header < SHORTEST_PART || text.get(start + header) != Some(&b'.') {
+        *none_until = start + header;
+        return None;
+    }
     let claims = run(text, start + header + 1, usize::MAX, is_url_safe);
-    let has_parts = header >= SHORTEST_PART && text.get(start + header) == Some(&b'.') && claims >= SHORTEST_PART;
     let two = header + 1 + claims;
-    if !has_parts || text.get(start + two) != Some(&b'.') {
+    if claims < SHORTEST_PART || text.get(start + two) != Some(&b'.') {
         *none_until = start + header;
         return None;
     }
@@ -51,11 +66,6 @@ pub fn jwt_length(text: &[u8], start: usize, none_until: &mut usize) -> Option<u
         length -= 1;
     }
     Some(length)
-}
-
-/// Tells a token from a word of that length: it has a digit, or a capital inside.
-fn looks_random(token: &[u8]) -> bool {
-    token.iter().any(u8::is_ascii_digit) || token.windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase())
 }
 
 const fn is_url_safe(byte: u8) -> bool {

@@ -1,5 +1,7 @@
 //! The probe's settings, and the interest they declare.
 
+use std::time::SystemTime;
+
 use serde::Deserialize;
 use watchgate_plugin::{Direction, Setup, Surface};
 
@@ -20,6 +22,8 @@ pub struct Config {
     pub notify: String,
     /// Do what is asked only for messages whose raw body holds this text, and for operations whose name does.
     pub when: String,
+    /// Milliseconds since the Unix epoch: from the first on and before the second every call of `redact` loops, whatever it is shown.
+    pub loops_between: (u64, u64),
     /// What to declare in `start`.
     pub triggers: Vec<String>,
     /// `wire` or `telemetry`.
@@ -43,6 +47,7 @@ impl Default for Config {
             health: "ok".to_owned(),
             notify: "ok".to_owned(),
             when: String::new(),
+            loops_between: (0, 0),
             triggers: Vec::new(),
             surfaces: Vec::new(),
             directions: Vec::new(),
@@ -54,6 +59,13 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether it is time for `redact` to loop.
+    pub fn loops_now(&self) -> bool {
+        let (from, until) = self.loops_between;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        until > 0 && (from..until).contains(&now)
+    }
+
     /// Tells the gateway what the lists ask for.
     pub fn declare_interest(&self, setup: &Setup) -> Result<(), String> {
         for trigger in &self.triggers {
