@@ -49,6 +49,8 @@ pub(crate) struct Answered {
 struct Failure {
     /// The request, where it never left: there was no connection, or not one byte was written. Else the server may have seen it.
     unsent: Option<Box<Request<WholeBody>>>,
+    /// The server was asked all the same, and did not want it.
+    turned_away: bool,
     fault: Fault,
     attempt: Attempt,
     trouble: Trouble,
@@ -138,12 +140,12 @@ pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing
             lease.settle(failure.attempt);
             return Err(failure.fault);
         };
-        let Some(wait) = tries.next_after(lease.endpoint.index, failure.fault) else {
+        let Some(wait) = tries.next_after(lease.endpoint.index, failure.fault, failure.turned_away) else {
             lease.settle(failure.attempt);
             return Err(failure.fault);
         };
         // Settled or forgiven it is over: it is not busy while nothing is asked of it.
-        if wait.is_zero() {
+        if wait.is_zero() || failure.turned_away {
             lease.settle(failure.attempt);
             drop(lease);
         } else {
@@ -254,7 +256,7 @@ impl Attempting<'_> {
         if let Some(carrier) = self.take_open() {
             let is_shared = matches!(carrier, Carrier::Http2(_));
             match self.send(carrier, request).await {
-                Err(Failure { unsent: Some(unsent), .. }) => request = *unsent,
+                Err(Failure { unsent: Some(unsent), turned_away: false, .. }) => request = *unsent,
                 // Servers close what was unused for a while, and some announce nothing: that says as little of the endpoint as of the request.
                 Err(failure) if !is_shared && matches!(failure.trouble.cause, UpstreamCause::Closed | UpstreamCause::Reset) => {
                     self.endpoint.note_stale();
@@ -274,6 +276,7 @@ impl Attempting<'_> {
             Ok(carrier) => self.send(carrier, request).await,
             Err(error) => Err(Failure {
                 unsent: Some(Box::new(request)),
+                turned_away: false,
                 fault: error.fault(),
                 attempt: Attempt::ConnectFailed,
                 trouble: Trouble { cause: error.cause(), text: error.to_string() },
@@ -292,6 +295,7 @@ impl Attempting<'_> {
 
     async fn send(&self, mut carrier: Carrier, mut request: Request<WholeBody>) -> Result<(Response<Incoming>, Carrier), Failure> {
         self.address(&mut request, &carrier);
+        let mut turned_away = false;
         let (unsent, fault, cause, text) = match timeout_at(self.deadline, carrier.send(request)).await {
             Ok(Ok(response)) => return Ok((response, carrier)),
             Err(_) => (None, Fault::HeadTimeout, UpstreamCause::Timeout, "no head of an answer in time".to_owned()),
@@ -301,9 +305,13 @@ impl Attempting<'_> {
                 UpstreamCause::Closed,
                 "the connection was closed before the request was sent".to_owned(),
             ),
+            Ok(Err(SendFailure::TurnedAway(unsent))) => {
+                turned_away = true;
+                (Some(unsent), Fault::BrokenAnswer, UpstreamCause::Refused, "the server refused the stream".to_owned())
+            }
             Ok(Err(SendFailure::Sent(error))) => (None, Fault::BrokenAnswer, cause::of_http(&error), cause::in_full(&error)),
         };
-        Err(Failure { unsent, fault, attempt: Attempt::Failed, trouble: Trouble { cause, text } })
+        Err(Failure { unsent, turned_away, fault, attempt: Attempt::Failed, trouble: Trouble { cause, text } })
     }
 
     /// Writes what says where the request goes: `Host` over HTTP/1.1, the pseudo-headers over HTTP/2.

@@ -132,20 +132,22 @@ impl Http2Stream {
         let kept = request.clone();
         self.sender.try_send_request(request).await.map_err(|mut failure| match failure.take_message() {
             Some(request) => SendFailure::Unsent(Box::new(request)),
-            None if is_unprocessed(failure.error()) => SendFailure::Unsent(Box::new(kept)),
-            None => SendFailure::Sent(failure.into_error()),
+            None => match unprocessed(failure.error()) {
+                Some(h2::Reason::REFUSED_STREAM) => SendFailure::TurnedAway(Box::new(kept)),
+                Some(_) => SendFailure::Unsent(Box::new(kept)),
+                None => SendFailure::Sent(failure.into_error()),
+            },
         })
     }
 }
 
-/// Whether the server has said that it did nothing with the request (RFC 9113, 8.7): it had refused the stream, or said goodbye before it saw
+/// How the server has said that it did nothing with the request (RFC 9113, 8.7), if it did: it had refused the stream, or said goodbye before it saw
 /// it. Of a goodbye for an error the library does not tell which requests were seen.
-fn is_unprocessed(error: &hyper::Error) -> bool {
-    let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else { return false };
-    error.is_remote()
-        && match error.reason() {
-            Some(h2::Reason::REFUSED_STREAM) => error.is_reset(),
-            Some(h2::Reason::NO_ERROR) => error.is_go_away(),
-            _ => false,
-        }
+fn unprocessed(error: &hyper::Error) -> Option<h2::Reason> {
+    let error = error.source()?.downcast_ref::<h2::Error>().filter(|error| error.is_remote())?;
+    error.reason().filter(|reason| match *reason {
+        h2::Reason::REFUSED_STREAM => error.is_reset(),
+        h2::Reason::NO_ERROR => error.is_go_away(),
+        _ => false,
+    })
 }

@@ -64,8 +64,8 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// A try has failed and the request never left: how long to wait before the next. `None` when that was the last.
-    pub(crate) fn next_after(&mut self, index: usize, fault: Fault) -> Option<Duration> {
+    /// A try has failed and the request never left, or was turned away unseen: how long to wait before the next. `None` when that was the last.
+    pub(crate) fn next_after(&mut self, index: usize, fault: Fault, turned_away: bool) -> Option<Duration> {
         self.tried.push(index);
         self.fault = Some(fault);
         if self.tried.len() as u32 > self.server.config.retry.max {
@@ -73,8 +73,9 @@ impl<'a> Tries<'a> {
         }
         let now = Instant::now();
         let wait = self.next_wait(now)?;
-        // What waits puts no load on a server that is not there, and reaches it once when it is back: only what goes elsewhere at once is charged.
-        if wait.is_zero() && !self.server.retries.try_retry(now, self.tried.len() as u32) {
+        // What waits puts no load on a server that is not there, and reaches it once when it is back: what goes elsewhere at once is charged, and what comes
+        // again to a server that has too much to do.
+        if (wait.is_zero() || turned_away) && !self.server.retries.try_retry(now, self.tried.len() as u32) {
             self.server.metrics.retried(Retry::OverBudget);
             return None;
         }

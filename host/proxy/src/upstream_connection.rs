@@ -44,6 +44,8 @@ pub(crate) struct UpstreamConnection {
 pub(crate) enum SendFailure {
     /// Not one byte was written: the request can go out on another connection.
     Unsent(Box<Request<WholeBody>>),
+    /// The server has turned it away without looking at it: it can go out again, but the server has been asked.
+    TurnedAway(Box<Request<WholeBody>>),
     /// The server may have seen it.
     Sent(hyper::Error),
 }

@@ -272,6 +272,34 @@ fn only_a_call_that_the_server_says_it_has_not_looked_at_is_sent_again() {
     }
 }
 
+/// One that has too much to do already.
+#[test]
+fn a_server_that_turns_streams_away_is_not_asked_the_more_for_it() {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = asked.clone();
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut answer))) = connection.accept().await {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    answer.send_reset(h2::Reason::REFUSED_STREAM);
+                }
+            });
+        }
+    });
+    let server = ServerConfig { http2: true, ..server(&[address]) };
+    let most = 1 + server.retry.max as usize;
+    let rig = Rig::new(config(vec![server]));
+    check_fault(&rig.call(), 502, -31004, "broken_answer");
+    let asked = asked.load(Ordering::SeqCst);
+    assert!((2..=most).contains(&asked), "{asked} requests of one, where {most} are as many as it may be");
+    rig.wait_for("watchgate_endpoint_requests_total", &[("result", "failed")], asked as f64);
+}
+
 /// A server that sends half of an answer and then resets its stream with NO_ERROR, as if that were all.
 #[test]
 fn half_an_answer_is_no_answer() {
