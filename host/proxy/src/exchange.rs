@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use watchgate_hooks::{PolicyCall, Surface};
 use watchgate_mcp::{Direction, Outcome, RequestId, header as mcp_header, rpc_error};
 use watchgate_telemetry::log::LogContext;
@@ -138,7 +138,9 @@ impl Exchange {
     /// either: SDKs close it before the server does.
     fn ends_by_closing(&self) -> bool {
         let is_answered = || self.line.operations() > 0 && self.operations.iter().all(|operation| !operation.is_request);
-        self.is_stream && (self.method == HttpMethod::Get || self.line.is_listen || is_answered())
+        // A 202 says all that there is to say, and SDKs throw away what servers write behind it.
+        let is_accepted = self.status == StatusCode::ACCEPTED.as_u16();
+        is_accepted || (self.is_stream && (self.method == HttpMethod::Get || self.line.is_listen || is_answered()))
     }
 
     /// All of the request is here.

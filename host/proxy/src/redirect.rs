@@ -68,7 +68,7 @@ impl Place<'_> {
         }
     }
 
-    /// A cookie whose `Path` (RFC 6265, 4.1.2.4) is one of the server's: it is sent back below the mount, and to nobody else behind this gateway.
+    /// A cookie whose `Path` (RFC 6265, 4.1.2.4) is one of the server's: it is sent back below the mount.
     fn cookie(&self, text: &str) -> Option<String> {
         let mount = self.mounting.seen_mount()?;
         let mut changed = false;
@@ -76,7 +76,10 @@ impl Place<'_> {
             .split(';')
             .enumerate()
             .map(|(place, attribute)| match attribute.split_once('=') {
-                Some((name, path)) if place > 0 && name.trim().eq_ignore_ascii_case("path") && path.trim().starts_with('/') => {
+                // `/` holds below the mount as well.
+                Some((name, path))
+                    if place > 0 && name.trim().eq_ignore_ascii_case("path") && path.trim().starts_with('/') && path.trim() != "/" =>
+                {
                     changed = true;
                     let seen = self.mounting.to_client(path.trim()).unwrap_or_else(|| mount.to_owned());
                     format!("{name}={}", if seen.is_empty() { "/" } else { &seen })
@@ -142,7 +145,8 @@ mod tests {
             assert_eq!(settled(&mounting("/mcp", Mount::Prefix), 200, ("set-cookie", cookie)), expected, "{cookie}");
         };
         check("a=1; Path=/mcp/x; HttpOnly", "a=1; Path=/weather/x; HttpOnly");
-        check("a=1; path=/", "a=1; path=/weather");
+        check("a=1; path=/", "a=1; path=/");
+        check("a=1; path=/elsewhere", "a=1; path=/weather");
         check("a=Path=/; Secure", "a=Path=/; Secure");
         assert_eq!(settled(&mounting("", Mount::Root), 200, ("set-cookie", "a=1; Path=/")), "a=1; Path=/");
     }

@@ -127,7 +127,7 @@ fn policies_see_strings_as_they_are_and_not_only_their_escapes() {
     // As the policy meets it in JSON; within the text of captured JSON it would have three backslashes.
     const QUOTED: &str = r#"xylo\"phone"#;
     let upstream = Scripted::start(|exchange| {
-        let inner = json!({"key": "a xylo\"phone"}).to_string();
+        let inner = json!({"note": "a xylo\"phone"}).to_string();
         let result = json!({"content": [{"type": "text", "text": inner}, {"type": "text", "text": "of a xylo\"phone\n"}]});
         exchange.json(200, json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string())
     });
@@ -136,6 +136,7 @@ fn policies_see_strings_as_they_are_and_not_only_their_escapes() {
     let gateway = gateway(&upstream, "capture = \"all\"", &plugins);
     gateway.post("/mcp", &call(1, ""));
     let line = lines(&gateway, 1).remove(0);
-    let expected = json!({"content": [{"type": "text", "text": r#"{"key":"a [M]"}"#}, {"type": "text", "text": "of a [M]\n"}]}).to_string();
+    let expected =
+        json!({"content": [{"type": "text", "text": r#"{"note":"a [M]"}"#}, {"type": "text", "text": "of a [M]\n"}]}).to_string();
     assert_eq!(said(&line).2, expected, "{line}");
 }

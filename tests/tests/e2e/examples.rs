@@ -28,8 +28,11 @@ fn bring(example: &str, folder: &Path) -> Vec<(String, String)> {
     match example {
         "tls" => {
             let readme = fs::read_to_string(folder.join("README.md")).unwrap();
-            let commands = readme.split("```").nth(3).expect("the second block of the README makes the certificates");
-            let made = Command::new("sh").args(["-e", "-c", commands]).current_dir(folder).output().unwrap();
+            let commands =
+                readme.split("```").find(|block| block.contains("openssl")).expect("a block of the README makes the certificates");
+            // It is typed where the repository is.
+            let repository = folder.ancestors().nth(2).unwrap();
+            let made = Command::new("sh").args(["-e", "-c", commands]).current_dir(repository).output().unwrap();
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
             Vec::new()
         }
@@ -53,10 +56,12 @@ fn every_configuration_starts_the_gateway() {
             continue;
         }
         let name = example.file_name().into_string().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        copy(&example.path(), folder.path());
-        let environment = bring(&name, folder.path());
-        let file = folder.path().join("watchgate.toml");
+        let repository = tempfile::tempdir().unwrap();
+        let folder = repository.path().join("examples").join(&name);
+        fs::create_dir_all(&folder).unwrap();
+        copy(&example.path(), &folder);
+        let environment = bring(&name, &folder);
+        let file = folder.join("watchgate.toml");
         let text = fs::read_to_string(&file).unwrap();
         let on_free_ports =
             ["127.0.0.1:8080", "0.0.0.0:8080", "0.0.0.0:8443"].iter().fold(text, |text, listed| text.replace(listed, "127.0.0.1:0"));

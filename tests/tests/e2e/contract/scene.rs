@@ -16,6 +16,9 @@ use crate::examples::JWKS;
 /// The key of the client named `ci`.
 pub const KEY: &str = "0123456789abcdef-of-the-contract";
 
+/// Connections of clients that may be open at once.
+pub const MOST_CONNECTIONS: usize = 64;
+
 /// The gateway and its surroundings.
 pub struct Scene {
     pub gateway: Gateway,
@@ -120,6 +123,8 @@ fn config(upstream: &Scripted, replica: &ScriptedSocket, collector: &Scripted, c
         address = "127.0.0.2:0"
         tls = {{ certificate = "{certificates}/server.pem", key = "{certificates}/server.key" }}
 
+        [proxy]
+        max_connections = {MOST_CONNECTIONS}
         [servers.weather]
         url = "{url}"
         [servers.gone]

@@ -10,7 +10,7 @@ use watchgate_tests::http1::{MCP_POST, request};
 use watchgate_tests::wait::pause;
 use watchgate_tests::{Connection, Reply, wait_until};
 
-use super::scene::{KEY, Scene};
+use super::scene::{KEY, MOST_CONNECTIONS, Scene};
 use super::server::{HELD, LARGE};
 
 /// How long a slow client waits: longer than a part of an exchange must take to be told.
@@ -22,11 +22,20 @@ const PRIVATE_KEY: &str = "-----BEGIN RSA PRIVATE KEY-----\\nMIIEpAIBAAKCAQEA\\n
 impl Scene {
     /// Everything, once.
     pub fn play(&mut self) {
+        self.crowd();
         self.play_what_repeats();
         self.run_into_limits();
         self.dawdle();
         self.fall_back();
         self.change();
+    }
+
+    /// More connections at once than there may be: some wait until others have ended.
+    fn crowd(&self) {
+        let crowd: Vec<TcpStream> = (0..MOST_CONNECTIONS + 8).map(|_| TcpStream::connect(self.gateway.traffic).unwrap()).collect();
+        let waited = || self.gateway.metrics().metric("watchgate_connections_waited_total", &[]);
+        wait_until("a connection waits", || (waited() > 0.0).then_some(()));
+        drop(crowd);
     }
 
     /// What can be done again and again.
