@@ -226,29 +226,35 @@ fn a_connection_that_the_server_ends_while_it_is_unused_costs_no_call() {
     }
 }
 
-/// A server that resets the second stream for this reason, and counts.
-fn resetting(reason: h2::Reason) -> (Runtime, SocketAddr, Arc<AtomicUsize>) {
+/// A server whose streams are answered by `answer`, which is told how many there were before; and their number.
+fn streams(answer: impl Fn(usize, h2::server::SendResponse<Bytes>) + Clone + Send + 'static) -> (Runtime, SocketAddr, Arc<AtomicUsize>) {
     let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let counted = count.clone();
     runtime.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let counted = counted.clone();
+            let (counted, answer) = (counted.clone(), answer.clone());
             tokio::spawn(async move {
                 let mut connection = h2::server::handshake(stream).await.unwrap();
-                while let Some(Ok((_, mut answer))) = connection.accept().await {
-                    if counted.fetch_add(1, Ordering::SeqCst) == 1 {
-                        answer.send_reset(reason);
-                        continue;
-                    }
-                    let mut body = answer.send_response(Response::new(()), false).unwrap();
-                    body.send_data(RESULT.into(), true).unwrap();
+                while let Some(Ok((_, stream))) = connection.accept().await {
+                    answer(counted.fetch_add(1, Ordering::SeqCst), stream);
                 }
             });
         }
     });
     (runtime, address, count)
+}
+
+/// A server that resets the second stream for this reason, and counts.
+fn resetting(reason: h2::Reason) -> (Runtime, SocketAddr, Arc<AtomicUsize>) {
+    streams(move |before, mut answer| {
+        if before == 1 {
+            return answer.send_reset(reason);
+        }
+        let mut body = answer.send_response(Response::new(()), false).unwrap();
+        body.send_data(RESULT.into(), true).unwrap();
+    })
 }
 
 #[test]
@@ -275,22 +281,7 @@ fn only_a_call_that_the_server_says_it_has_not_looked_at_is_sent_again() {
 /// One that has too much to do already.
 #[test]
 fn a_server_that_turns_streams_away_is_not_asked_the_more_for_it() {
-    let runtime = Runtime::new().unwrap();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-    let counted = asked.clone();
-    runtime.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let counted = counted.clone();
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(stream).await.unwrap();
-                while let Some(Ok((_, mut answer))) = connection.accept().await {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    answer.send_reset(h2::Reason::REFUSED_STREAM);
-                }
-            });
-        }
-    });
+    let (_runtime, address, asked) = streams(|_, mut answer| answer.send_reset(h2::Reason::REFUSED_STREAM));
     let server = ServerConfig { http2: true, ..server(&[address]) };
     let most = 1 + server.retry.max as usize;
     let rig = Rig::new(config(vec![server]));
@@ -303,27 +294,17 @@ fn a_server_that_turns_streams_away_is_not_asked_the_more_for_it() {
 /// A server that sends half of an answer and then resets its stream with NO_ERROR, as if that were all.
 #[test]
 fn half_an_answer_is_no_answer() {
-    let runtime = Runtime::new().unwrap();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = listener.local_addr().unwrap();
-    runtime.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut connection = h2::server::handshake(stream).await.unwrap();
-                while let Some(Ok((_, mut answer))) = connection.accept().await {
-                    let head = Response::builder().header("content-type", "application/json").body(()).unwrap();
-                    let mut body = answer.send_response(head, false).unwrap();
-                    body.send_data("{\"jsonrpc\":".into(), false).unwrap();
-                    // The reset must not overtake what was written.
-                    tokio::spawn(async move {
-                        body.reserve_capacity(1);
-                        let _ = std::future::poll_fn(|context| body.poll_capacity(context)).await;
-                        tokio::task::yield_now().await;
-                        body.send_reset(h2::Reason::NO_ERROR);
-                    });
-                }
-            });
-        }
+    let (_runtime, address, _) = streams(|_, mut answer| {
+        let head = Response::builder().header("content-type", "application/json").body(()).unwrap();
+        let mut body = answer.send_response(head, false).unwrap();
+        body.send_data("{\"jsonrpc\":".into(), false).unwrap();
+        // The reset must not overtake what was written.
+        tokio::spawn(async move {
+            body.reserve_capacity(1);
+            let _room = std::future::poll_fn(|context| body.poll_capacity(context)).await;
+            tokio::task::yield_now().await;
+            body.send_reset(h2::Reason::NO_ERROR);
+        });
     });
     let rig = Rig::new(config(vec![ServerConfig { http2: true, ..server(&[address]) }]));
     let mut client = rig.open(&[], CALL);
