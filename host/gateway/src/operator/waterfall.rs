@@ -193,7 +193,7 @@ CLIENT      tools/call forecast  |          ████████████
         let drawn = draw(&failed_call(), 45, false);
         let bars: Vec<&str> = drawn.lines().filter(|line| line.contains('|')).collect();
         assert!(bars.iter().all(|line| line.chars().count() <= 45), "{drawn}");
-        assert_eq!(bars[0], "S  tools/call fore…  |██████████████|   400.0ms");
+        assert_eq!(bars[0], "S  tools/call for…  |█████████████|   400.0ms");
     }
 
     #[test]
