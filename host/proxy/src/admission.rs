@@ -124,8 +124,7 @@ pub(crate) fn head_within_limits(exchange: &mut Exchange, parts: &Parts) -> Resu
         return take_stream(exchange);
     }
     // Only a look: a client that had its place from here on would keep it for as long as it likes to send. What may be a stream shows it by its body.
-    let may_be_listen = parts.headers.get(mcp_header::MCP_METHOD).is_some_and(|method| method == SUBSCRIPTIONS_LISTEN);
-    if !may_be_listen && exchange.server.concurrency.is_full() {
+    if exchange.server.concurrency.is_full() && !headers::claims_to_listen(&parts.headers) {
         return Err(Fault::Saturated);
     }
     Ok(())
@@ -183,12 +182,7 @@ fn charge(exchange: &Exchange, parts: &Parts, requests: u32) -> Result<(), Fault
 
 /// Whether a request asks for a stream by its head alone: a `GET` for events.
 fn accepts_events(parts: &Parts) -> bool {
-    let is_events = |range: &[u8]| {
-        let media_type = range.split(|byte| *byte == b';').next().unwrap_or_default();
-        media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-    };
-    let accept = || parts.headers.get_all(header::ACCEPT).iter().flat_map(|accept| accept.as_bytes().split(|byte| *byte == b','));
-    parts.method == Method::GET && accept().any(is_events)
+    parts.method == Method::GET && headers::accepts_events(&parts.headers)
 }
 
 /// Whether a body is one `subscriptions/listen` and nothing else, however its receiver reads it.

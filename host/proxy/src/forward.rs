@@ -8,8 +8,6 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
-use watchgate_mcp::header as mcp_header;
-use watchgate_mcp::method::SUBSCRIPTIONS_LISTEN;
 use watchgate_telemetry::UpstreamCause;
 
 use crate::breaker::{Admitted, Attempt, Forced};
@@ -18,6 +16,7 @@ use crate::client_address::host_for;
 use crate::connect::{ConnectError, connect};
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
+use crate::headers;
 use crate::lease::Lease;
 use crate::server::{Server, Shared};
 use crate::trace_notes::{ConnectNote, TraceNotes};
@@ -183,7 +182,7 @@ pub(crate) async fn ask(
 impl Outgoing {
     /// Whether it asks for a stream that goes on as long as its client wants it.
     fn opens_stream(&self) -> bool {
-        self.method == Method::GET || self.headers.get(mcp_header::MCP_METHOD).is_some_and(|method| method == SUBSCRIPTIONS_LISTEN)
+        self.method == Method::GET || headers::claims_to_listen(&self.headers)
     }
 
     fn split(self) -> (Request<WholeBody>, Target) {
@@ -325,7 +324,7 @@ impl Attempting<'_> {
                 parts.authority = Some(authority);
                 parts.path_and_query = Some(self.to.path.clone());
                 *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| Uri::from(self.to.path.clone()));
-                crate::headers::remove(request.headers_mut(), &header::HOST);
+                headers::remove(request.headers_mut(), &header::HOST);
             }
             None => {
                 *request.uri_mut() = Uri::from(self.to.path.clone());

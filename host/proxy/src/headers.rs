@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use watchgate_hooks::MirroredHeader;
 use watchgate_mcp::header as mcp_header;
+use watchgate_mcp::method::SUBSCRIPTIONS_LISTEN;
 
 /// Fields that belong to one connection (RFC 9110, 7.6.1), besides those that `Connection` names. `Trailer` stays, because trailers do.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -144,13 +145,30 @@ pub(crate) enum Content {
     Other,
 }
 
+const EVENT_STREAM: &[u8] = b"text/event-stream";
+
+/// Whether it is this media type, in any case and whatever its parameters.
+fn is_media_type(value: &[u8], wanted: &[u8]) -> bool {
+    value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().eq_ignore_ascii_case(wanted)
+}
+
+/// Whether `Accept` names event streams.
+pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
+    let ranges = headers.get_all(header::ACCEPT).iter().flat_map(|accept| accept.as_bytes().split(|byte| *byte == b','));
+    ranges.into_iter().any(|range| is_media_type(range, EVENT_STREAM))
+}
+
+/// Whether a request says of itself that it is a `subscriptions/listen`. Its body may say otherwise.
+pub(crate) fn claims_to_listen(headers: &HeaderMap) -> bool {
+    headers.get(mcp_header::MCP_METHOD).is_some_and(|method| method == SUBSCRIPTIONS_LISTEN)
+}
+
 /// Reads `Content-Type`.
 pub(crate) fn content(headers: &HeaderMap) -> Content {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Content::Other };
-    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if essence.eq_ignore_ascii_case(b"application/json") {
+    if is_media_type(value.as_bytes(), b"application/json") {
         Content::Json
-    } else if essence.eq_ignore_ascii_case(b"text/event-stream") {
+    } else if is_media_type(value.as_bytes(), EVENT_STREAM) {
         Content::EventStream
     } else {
         Content::Other

@@ -115,8 +115,9 @@ impl Exchange {
         };
         trace.settle_capture(&self.shared.telemetry, outcome);
         let interest = trace.interest(&verdict, is_slow);
-        told.sampled = Some(policy.keeps(interest));
-        if policy.keeps(interest) || trace.captured.is_some() {
+        let is_kept = policy.keeps(interest);
+        told.sampled = Some(is_kept);
+        if is_kept || trace.captured.is_some() {
             let record = self.ended(outcome, duration).record(*trace, is_slow, &self.shared.telemetry.capture().masked);
             self.shared.clearing.offer(&self.shared.telemetry, record);
         }
