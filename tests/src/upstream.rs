@@ -263,6 +263,16 @@ impl Exchange {
         Ok(())
     }
 
+    /// The same with these trailers, each with its line end.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub fn end_with(&mut self, trailers: &str) -> Result<()> {
+        self.write(format!("0\r\n{trailers}\r\n").as_bytes())?;
+        self.finished = true;
+        Ok(())
+    }
+
     /// Waits until the client has closed the connection, and says how long that took.
     ///
     /// # Errors

@@ -176,6 +176,7 @@ fn assemble(arguments: &RunArguments, file: FileSettings, complaints: &mut Vec<C
             auth: file.auth,
             propagation: file.traces.propagation(),
             expects_policies: plugins.is_some() || !required.is_empty(),
+            preserves_header_case: file.proxy.preserves_header_case,
         },
         listeners,
         plugins,

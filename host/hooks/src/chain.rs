@@ -10,9 +10,9 @@ use watchgate_telemetry::PluginHandles;
 use crate::edit;
 use crate::envelope_check;
 use crate::failure::{FailureReason, HookFailure};
-use crate::message::{Edit, Kind, Message, MirroredHeader, Surface, Verdict};
+use crate::message::{Edit, Kind, Message, MirroredHeader, Reply, Surface, Verdict};
 use crate::mirrored;
-use crate::policy::RedactionPolicy;
+use crate::policy::{BoxFuture, RedactionPolicy};
 use crate::status::PluginKind;
 use crate::trigger::{PolicySet, Triggers};
 
@@ -127,14 +127,13 @@ impl RedactionChain {
             // Asked without the name, because an edit may change it.
             let is_last = !self.links[place + 1..].iter().any(|later| later.matches(&message, None));
             let begun = Instant::now();
-            let result = link.call(&mut message, is_last).await;
+            let reply = link.call(&mut message, is_last).await;
+            let duration = begun.elapsed();
+            link.handles.called(PluginKind::Redaction.as_str(), duration);
+            let result = link.settle(&message, reply);
             if let Some(calls) = &mut calls {
-                calls.push(PolicyCall {
-                    plugin: link.name.clone(),
-                    begun: begun.into_std(),
-                    duration: begun.elapsed(),
-                    outcome: CallOutcome::of(&result),
-                });
+                let (plugin, outcome) = (link.name.clone(), CallOutcome::of(&result));
+                calls.push(PolicyCall { plugin, begun: begun.into_std(), duration, outcome });
             }
             match result {
                 Ok(None) => {}
@@ -178,7 +177,7 @@ pub struct PolicyCall {
     pub plugin: Arc<str>,
     /// When it was called.
     pub begun: std::time::Instant,
-    /// How long it took, checks on its edits included.
+    /// How long it took.
     pub duration: std::time::Duration,
     /// What it made of the message.
     pub outcome: CallOutcome,
@@ -258,13 +257,14 @@ impl Link {
         self.policy.interest().matches(message.surface, message.direction, message.method.as_deref(), name)
     }
 
-    /// One call, counted, with its edits checked and applied. `None`: nothing changed. The last policy that can want the message gets its
-    /// texts instead of copies.
-    async fn call(&self, message: &mut Message, is_last: bool) -> Result<Option<Edited>, Denial> {
+    /// One call. The last policy that can want the message gets its texts instead of copies.
+    fn call(&self, message: &mut Message, is_last: bool) -> BoxFuture<'_, Result<Reply, HookFailure>> {
         let shown = if is_last { moving_texts(message) } else { message.clone() };
-        let started = Instant::now();
-        let reply = self.policy.redact(shown).await;
-        self.handles.called(PluginKind::Redaction.as_str(), started.elapsed());
+        self.policy.redact(shown)
+    }
+
+    /// What a call comes to, with its edits checked and applied. `None`: nothing changed.
+    fn settle(&self, message: &Message, reply: Result<Reply, HookFailure>) -> Result<Option<Edited>, Denial> {
         let reply = reply.map_err(|failure| self.failed(failure))?;
         let edits = match reply.verdict {
             Verdict::Deny(detail) => return Err(self.denied(message.surface, detail)),

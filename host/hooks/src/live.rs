@@ -1,6 +1,7 @@
 //! The set of plugins that is live, swapped whole.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
@@ -39,13 +40,15 @@ impl HookSet {
 /// The cell that holds the live set. Readers load it for each message and hold it for no longer, so that an idle stream keeps no plugin alive.
 pub struct LiveHooks {
     set: ArcSwap<HookSet>,
-    version: watch::Sender<u64>,
+    /// How often it was swapped. Beside the channel, because looking into that takes a lock.
+    version: AtomicU64,
+    swapped: watch::Sender<()>,
 }
 
 impl LiveHooks {
     /// A cell that holds `first`, at version 0.
     pub fn new(first: HookSet) -> Self {
-        Self { set: ArcSwap::from_pointee(first), version: watch::Sender::new(0) }
+        Self { set: ArcSwap::from_pointee(first), version: AtomicU64::new(0), swapped: watch::Sender::new(()) }
     }
 
     /// The live set, for a short look. Use [`Self::load_full`] where it is held across an await.
@@ -62,18 +65,20 @@ impl LiveHooks {
     /// plugins that are in the old set only.
     pub fn swap(&self, next: HookSet) -> Arc<HookSet> {
         let old = self.set.swap(Arc::new(next));
-        self.version.send_modify(|version| *version += 1);
+        // Behind the set: who sees this number sees that set or a later one.
+        self.version.fetch_add(1, Ordering::Release);
+        self.swapped.send_replace(());
         old
     }
 
-    /// Sees the number of swaps so far, and wakes at the next.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
+    /// Wakes at the next swap.
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.swapped.subscribe()
     }
 
-    /// The number of swaps so far: when it is as before, so is the live set.
+    /// The number of swaps so far. Read before the set is loaded, and the same again later: then that set is still live.
     pub fn version(&self) -> u64 {
-        *self.version.borrow()
+        self.version.load(Ordering::Acquire)
     }
 
     /// Whether a live derivation wants the text of messages, so that the proxy must capture it.

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
 use watchgate_mcp::{Direction, MessageKind, Outcome, RequestId};
@@ -23,11 +23,13 @@ use crate::life::{answer_fault, finish_own, finish_with};
 use crate::oauth::{DocumentPlace, MAX_METADATA_BYTES};
 use crate::operation::kept_text;
 use crate::patience::Patience;
-use crate::redact::{Item, Redacted, Subject};
+use crate::pieces::Pieces;
+use crate::redact::{Redacted, Subject};
 use crate::refusal::Credentials;
 use crate::relay::{JsonTap, RelayBody};
-use crate::scan::scan;
+use crate::scan::{Scanned, scan_in_turns};
 use crate::source::{Source, SourceError};
+use crate::turns::Turns;
 use crate::whole_body::WholeBody;
 
 /// Passes the answer on.
@@ -38,9 +40,10 @@ pub(crate) async fn relay(
     credentials: Option<Credentials>,
     is_head: bool,
 ) -> Response<Body> {
-    if !exchange.shared.hooks.load().missing_required.is_empty() {
-        let id = exchange.only_id();
-        return answer_fault(exchange, Fault::PluginMissing, id.as_ref());
+    // Before the set: one that is swapped in after this is seen by who compares.
+    let judged_at = exchange.shared.hooks.version();
+    if lacks_required(&exchange) {
+        return answer_plugin_missing(exchange);
     }
     let has_no_body = is_head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || upstream.is_end();
     if has_no_body {
@@ -79,7 +82,7 @@ pub(crate) async fn relay(
             let keeps_text = exchange.keeps_text();
             let is_read = content == Content::Json && is_readable && !matches!(reading, Reading::Blind);
             let tap = is_read.then(|| JsonTap::new(keeps_text).decoding(codings));
-            Response::from_parts(parts, Body::Relay(Box::new(RelayBody::new(upstream, exchange, tap))))
+            Response::from_parts(parts, Body::Relay(Box::new(RelayBody::new(upstream, exchange, tap, judged_at))))
         }
     }
 }
@@ -100,6 +103,8 @@ pub(crate) async fn relay_metadata(
         return relay(exchange, parts, upstream, credentials, false).await;
     }
     match gather(&mut exchange, &mut upstream, MAX_METADATA_BYTES).await {
+        // It may be gone since the head came.
+        Ok(_) if lacks_required(&exchange) => answer_plugin_missing(exchange),
         Ok((body, trailers)) => {
             let host = asked.sent_host(&exchange.server);
             let rewritten = exchange.server.oauth.as_ref().and_then(|oauth| oauth.document(&body, place, host.as_ref()));
@@ -114,6 +119,16 @@ pub(crate) async fn relay_metadata(
         Err(Gathering::NoRoom) => answer_fault(exchange, Fault::NoRoom, None),
         Err(Gathering::Failed(fault)) => answer_fault(exchange, fault, None),
     }
+}
+
+/// Whether a plugin without which nothing may pass is not live.
+fn lacks_required(exchange: &Exchange) -> bool {
+    !exchange.shared.hooks.load().missing_required.is_empty()
+}
+
+fn answer_plugin_missing(exchange: Box<Exchange>) -> Response<Body> {
+    let id = exchange.only_id();
+    answer_fault(exchange, Fault::PluginMissing, id.as_ref())
 }
 
 /// How an answer that passes is read along with.
@@ -198,18 +213,20 @@ async fn redact_document(mut exchange: Box<Exchange>, mut parts: Parts, body: By
         tracing::warn!(server = %exchange.server.name, "the server sent an answer that a redaction policy must read and that is not UTF-8");
         return deny_unreadable(exchange);
     }
-    let scanned = scan(&body);
-    let items: Vec<Item> = scanned.envelopes.iter().map(|envelope| item(envelope, &exchange)).collect();
-    let ids: Vec<(MessageKind, Option<RequestId>)> = items.iter().map(|item| (item.kind, item.id.clone())).collect();
+    let scanned = scan_in_turns(&body).await;
     let subject = Subject {
         body: body.clone(),
         direction: Direction::ServerToClient,
         server: exchange.server.name.clone(),
-        items,
+        items: scanned.envelopes.iter().map(|envelope| item(envelope, &exchange)).collect(),
         is_batch: scanned.is_batch,
         headers: Vec::new(),
     };
     let hooks = exchange.shared.hooks.load_full();
+    if !hooks.missing_required.is_empty() {
+        // It has gone while the answer came.
+        return answer_plugin_missing(exchange);
+    }
     let begun = Instant::now();
     let mut calls = Vec::new();
     let redacted = subject.redact(&hooks, &mut calls).await;
@@ -218,18 +235,18 @@ async fn redact_document(mut exchange: Box<Exchange>, mut parts: Parts, body: By
     let (body, envelopes) = match redacted {
         Redacted::Same => (body, scanned.envelopes),
         Redacted::Changed(changed, _) => {
-            let rescanned = scan(&changed);
+            let rescanned = scan_in_turns(&changed).await;
             (changed, rescanned.envelopes)
         }
         Redacted::Denied(denial) => {
             let error_id = ErrorId::next();
             log_denial(&denial, &exchange.server.name, Direction::ServerToClient, &error_id);
-            for (_, id) in ids.iter().filter(|(kind, _)| *kind == MessageKind::Request) {
-                if let (Some(id), Some(credentials)) = (id, credentials) {
+            for asked in scanned.envelopes.iter().filter(|envelope| envelope.kind == MessageKind::Request) {
+                if let (Some(id), Some(credentials)) = (&asked.id, credentials) {
                     credentials.refuse(&exchange.shared, &exchange.server, id.clone(), &error_id);
                 }
             }
-            return deny_answer(exchange, parts, &ids, scanned.is_batch, &error_id);
+            return deny_answer(exchange, parts, &scanned, &error_id);
         }
     };
     headers::settle_length(&mut parts.headers, Some(body.len() as u64));
@@ -241,15 +258,9 @@ async fn redact_document(mut exchange: Box<Exchange>, mut parts: Parts, body: By
 }
 
 /// The server's rows of the table of denials for answers that are documents.
-fn deny_answer(
-    mut exchange: Box<Exchange>,
-    mut parts: Parts,
-    ids: &[(MessageKind, Option<RequestId>)],
-    is_batch: bool,
-    error_id: &ErrorId,
-) -> Response<Body> {
+fn deny_answer(mut exchange: Box<Exchange>, mut parts: Parts, scanned: &Scanned, error_id: &ErrorId) -> Response<Body> {
     let answers: Vec<&Option<RequestId>> =
-        ids.iter().filter(|(kind, _)| matches!(kind, MessageKind::Result | MessageKind::Error)).map(|(_, id)| id).collect();
+        scanned.envelopes.iter().filter(|envelope| envelope.is_answer()).map(|envelope| &envelope.id).collect();
     if answers.is_empty() {
         let id = exchange.only_id();
         exchange.note_fault(Fault::DeniedAnswer, error_id);
@@ -261,7 +272,7 @@ fn deny_answer(
         errors.push(fault::denial(id.as_ref(), error_id));
     }
     let body = match errors.as_slice() {
-        [only] if !is_batch => only.clone(),
+        [only] if !scanned.is_batch => only.clone(),
         _ => join_array(&errors),
     };
     headers::settle_length(&mut parts.headers, Some(body.len() as u64));
@@ -283,8 +294,7 @@ enum Gathering {
 
 async fn gather(exchange: &mut Exchange, upstream: &mut Source, cap: usize) -> Result<(Bytes, Option<HeaderMap>), Gathering> {
     let mut patience = Patience::new(exchange.server.config.timeouts.idle);
-    let mut gathered: Option<BytesMut> = None;
-    let mut first: Option<Bytes> = None;
+    let (mut gathered, mut turns) = (Pieces::default(), Turns::default());
     let mut trailers = None;
     let mut reservation = Reservation::default();
     loop {
@@ -313,22 +323,17 @@ async fn gather(exchange: &mut Exchange, upstream: &mut Source, cap: usize) -> R
                 }
             },
         };
-        let so_far = gathered.as_ref().map_or(0, BytesMut::len) + first.as_ref().map_or(0, Bytes::len);
-        if so_far + data.len() > cap {
+        let length = gathered.len() + data.len();
+        if length > cap {
             return Err(Gathering::TooLarge);
         }
-        let grown = reservation.grow(&exchange.shared.held, exchange.client_ip(), so_far + data.len());
-        grown.map_err(|NoRoom| Gathering::NoRoom)?;
-        // One piece, the usual case, is not copied.
-        match (first.take(), &mut gathered) {
-            (None, None) => first = Some(data),
-            (Some(one), _) => gathered = Some([one, data].concat().as_slice().into()),
-            (None, Some(gathered)) => gathered.extend_from_slice(&data),
-        }
+        reservation.grow(&exchange.shared.held, exchange.client_ip(), length).map_err(|NoRoom| Gathering::NoRoom)?;
+        let bytes = data.len();
+        gathered.push(data, upstream.size_hint().lower());
         if upstream.is_end() {
             break;
         }
+        turns.note(bytes).await;
     }
-    let body = first.unwrap_or_else(|| gathered.unwrap_or_default().freeze());
-    Ok((reservation.bind(body), trailers))
+    Ok((reservation.bind(gathered.into_bytes()), trailers))
 }

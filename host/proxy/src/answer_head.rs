@@ -80,7 +80,7 @@ pub(crate) fn take(
     mut credentials: Option<Credentials>,
 ) -> (Parts, Source, Option<Credentials>) {
     let server = exchange.server.clone();
-    let Answered { response, mut carrier, lease, .. } = answered;
+    let Answered { response, mut carrier, lease } = answered;
     let (mut parts, incoming) = response.into_parts();
     // The version and the length are this connection's, not the server's.
     parts.version = Version::HTTP_11;

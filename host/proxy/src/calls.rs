@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method};
+use http::{Extensions, HeaderMap, Method};
 use watchgate_hooks::{BoxFuture, UpstreamCallError, UpstreamCalls, UpstreamRequest, UpstreamResponse};
 use watchgate_mcp::sse::SseAssembler;
 use watchgate_mcp::{Envelope, RequestId};
@@ -130,6 +130,8 @@ pub(crate) fn outgoing(server: &Server, request: UpstreamRequest) -> Result<Outg
         client_host: None,
         body: WholeBody::full(request.body),
         only: None,
+        opens_stream: false,
+        extensions: Extensions::new(),
     })
 }
 

@@ -40,11 +40,17 @@ pub(crate) fn of_http(error: &hyper::Error) -> UpstreamCause {
             return of_io(error);
         }
         if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.get_io().map_or(UpstreamCause::Reset, of_io);
+            let of_library = if is_not_http2(error) { UpstreamCause::NotHttp } else { UpstreamCause::Reset };
+            return error.get_io().map_or(of_library, of_io);
         }
         source = error.source();
     }
     UpstreamCause::Other
+}
+
+/// Whether what came made no sense as HTTP/2: the library ends the connection then.
+fn is_not_http2(error: &h2::Error) -> bool {
+    error.is_library() && error.is_go_away()
 }
 
 /// An error with all that is behind it, in one line.
@@ -54,6 +60,9 @@ pub(crate) fn in_full(error: &hyper::Error) -> String {
     while let Some(error) = source {
         text.push_str(": ");
         text.push_str(&error.to_string());
+        if error.downcast_ref::<h2::Error>().is_some_and(is_not_http2) {
+            text.push_str("; `http2 = true` is for servers that speak it");
+        }
         source = error.source();
     }
     text

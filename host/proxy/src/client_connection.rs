@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused, Limit};
 
-use crate::client_stream::{Busy, StreamBody, StreamExecutor};
+use crate::client_stream::{StreamBody, StreamExecutor};
 use crate::config::{Limits, Timeouts};
 use crate::departure::{Departure, Watched};
 use crate::life;
@@ -52,9 +52,9 @@ pub(crate) struct Caller {
 pub(crate) async fn serve(shared: Arc<Shared>, speech: Arc<Speech>, stream: TcpStream, address: SocketAddr, order: watch::Receiver<Order>) {
     let _open = shared.telemetry.connection_opened();
     // Copies, so that a connection that stays keeps no old configuration alive.
-    let (timeouts, limits) = {
+    let (timeouts, limits, preserves_case) = {
         let plan = shared.plan.load();
-        (plan.timeouts().clone(), plan.limits().clone())
+        (plan.timeouts().clone(), plan.limits().clone(), plan.config.preserves_header_case)
     };
     // A refinement: without it small events may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
@@ -62,7 +62,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, speech: Arc<Speech>, stream: TcpS
     let caller = Caller { address, is_tls: speech.tls.is_some() };
     let present = shared.presences.enter();
     let end = End { order, presence: present.presence.clone() };
-    let connection = Connection { shared: shared.clone(), timeouts, limits, departure: Departure::of(&stream), caller, end };
+    let connection =
+        Connection { shared: shared.clone(), timeouts, limits, preserves_case, departure: Departure::of(&stream), caller, end };
     let result = match &speech.tls {
         None => connection.serve_cleartext(stream, speech.http2).await,
         Some(tls) => connection.serve_tls(tls, stream).await,
@@ -113,6 +114,7 @@ struct Connection {
     shared: Arc<Shared>,
     timeouts: Timeouts,
     limits: Limits,
+    preserves_case: bool,
     departure: Departure,
     caller: Caller,
     end: End,
@@ -171,14 +173,13 @@ impl Connection {
     }
 
     async fn serve_http1(self, stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>) -> Result<(), Ended> {
-        let Self { shared, timeouts, limits, mut departure, caller, mut end } = self;
+        let Self { shared, timeouts, limits, preserves_case, mut departure, caller, mut end } = self;
         let asked = AtomicBool::new(false);
         let presence = end.presence.clone();
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
-            presence.note_asked();
             // No block around it: that would have room for it twice.
-            life::serve(shared.clone(), caller, request).map(Ok::<_, Infallible>)
+            life::serve(shared.clone(), caller, Some(presence.begin()), request).map(Ok::<_, Infallible>)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -186,6 +187,7 @@ impl Connection {
             .max_headers(limits.headers)
             .max_buf_size(limits.header_bytes)
             .auto_date_header(false)
+            .preserve_header_case(preserves_case)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let teller = tokio::select! {
@@ -210,12 +212,10 @@ impl Connection {
     async fn serve_http2(self, stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>) -> Result<(), Ended> {
         let Self { shared, timeouts, limits, caller, mut end, .. } = self;
         let presence = end.presence.clone();
-        let active = Arc::new(AtomicUsize::new(0));
         let service = service_fn(|request| {
-            let busy = Busy::new(&active);
-            presence.note_asked();
+            let busy = presence.begin();
             let with_busy = move |body| StreamBody::new(body, busy);
-            life::serve(shared.clone(), caller, request).map(|response| Ok::<_, Infallible>(response.map(with_busy)))
+            life::serve(shared.clone(), caller, None, request).map(|response| Ok::<_, Infallible>(response.map(with_busy)))
         });
         let connection = http2::Builder::new(StreamExecutor { patience: timeouts.client_body })
             .timer(TokioTimer::new())
@@ -230,15 +230,22 @@ impl Connection {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             result = connection.as_mut() => return Ok(result?),
-            teller = end.told() => if teller == Teller::Listener || active.load(Ordering::Relaxed) > 0 {
+            teller = end.told() => if teller == Teller::Listener || presence.busy() > 0 {
                 connection.as_mut().graceful_shutdown();
                 return Ok(connection.await?);
             },
-            () = unused(&active, timeouts.client_head) => {}
+            () = unused(&presence, timeouts.client_head) => {}
         }
         connection.as_mut().graceful_shutdown();
-        // A client that has nothing to ask may not answer to this either.
-        timeout(GOODBYE, connection).await.unwrap_or(Ok(())).map_err(Ended::Http)
+        loop {
+            match timeout(GOODBYE, connection.as_mut()).await {
+                Ok(result) => return result.map_err(Ended::Http),
+                // What was on its way when it was told is still answered.
+                Err(_) if presence.busy() > 0 => {}
+                // A client that has nothing to ask may not answer to this either.
+                Err(_) => return Ok(()),
+            }
+        }
     }
 }
 
@@ -256,12 +263,12 @@ async fn read_first(stream: &mut TcpStream) -> io::Result<([u8; PREFACE.len()], 
 }
 
 /// Resolves when no exchange was going on for `limit`.
-async fn unused(active: &AtomicUsize, limit: Duration) {
+async fn unused(presence: &Presence, limit: Duration) {
     let mut rounds = interval(limit / 2);
     let mut quiet = 0;
     while quiet < 3 {
         rounds.tick().await;
-        quiet = if active.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+        quiet = if presence.busy() == 0 { quiet + 1 } else { 0 };
     }
 }
 

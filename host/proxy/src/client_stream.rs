@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 
 use crate::patience::Patience;
+use crate::presence::Busy;
 
 /// Answers are handed on in pieces of at most this many bytes. Of a larger one nobody would hear what its client has taken.
 const MAX_PIECE: usize = 64 << 10;
@@ -93,23 +94,6 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         tracing::debug!("an exchange was given up: its client took nothing of the answer for too long");
         // Dropped with this task, the exchange resets its stream.
         Poll::Ready(())
-    }
-}
-
-/// An exchange that goes on.
-pub(crate) struct Busy(Arc<AtomicUsize>);
-
-impl Busy {
-    /// One more among `active`, until it is dropped.
-    pub(crate) fn new(active: &Arc<AtomicUsize>) -> Self {
-        active.fetch_add(1, Relaxed);
-        Self(active.clone())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
 

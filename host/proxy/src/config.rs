@@ -28,6 +28,9 @@ pub struct ProxyConfig {
     /// Whether redaction policies may come while it runs. Then answers are asked for uncompressed from the start, so that a policy that
     /// goes live can read those already under way.
     pub expects_policies: bool,
+    /// Whether names of header fields pass over HTTP/1.1 in the case in which they were written, and not in lower case. For connections that are opened
+    /// from then on.
+    pub preserves_header_case: bool,
 }
 
 /// What servers are told of the trace that an exchange is part of.

@@ -58,17 +58,18 @@ impl ConnectError {
 /// A fresh connection, counted.
 pub(crate) async fn connect(shared: &Shared, server: &Server, endpoint: &Endpoint, patience: Duration) -> Result<Carrier, ConnectError> {
     let begun = Instant::now();
-    let result = open(server, endpoint, patience).await;
+    let result = open(shared, server, endpoint, patience).await;
     shared.telemetry.emit(UpstreamConnected { server: &server.metrics, duration: begun.elapsed(), ok: result.is_ok() });
     result
 }
 
-async fn open(server: &Server, endpoint: &Endpoint, patience: Duration) -> Result<Carrier, ConnectError> {
+async fn open(shared: &Shared, server: &Server, endpoint: &Endpoint, patience: Duration) -> Result<Carrier, ConnectError> {
     let stream = open_stream(endpoint, patience).await?;
     if server.config.http2 && (stream.is_http2() || !stream.is_tls()) {
         return endpoint.http2.open(stream).await.map(Carrier::Http2).map_err(ConnectError::Handshake);
     }
-    UpstreamConnection::open(stream).await.map(Carrier::Http1).map_err(ConnectError::Handshake)
+    let preserves_case = shared.plan.load().config.preserves_header_case;
+    UpstreamConnection::open(stream, preserves_case).await.map(Carrier::Http1).map_err(ConnectError::Handshake)
 }
 
 /// Opens the connection below HTTP.

@@ -1,12 +1,14 @@
 //! One event of a stream through redaction: what is asked, and what is written in its place.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use watchgate_hooks::{BoxFuture, Denial, HookSet, PolicyCall};
 use watchgate_mcp::sse::SseEvent;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
+use watchgate_telemetry::Limit;
 
 use crate::error_id::ErrorId;
 use crate::exchange::Exchange;
@@ -14,7 +16,8 @@ use crate::fault;
 use crate::operation::{Ending, OpenOperation, kept_text};
 use crate::redact::{Item, Redacted, Subject};
 use crate::refusal::Credentials;
-use crate::scan::scan;
+use crate::scan::{Scanned, scan, scan_in_turns};
+use crate::turns::TURN;
 
 /// An event whose redaction is under way.
 pub(crate) struct Judging {
@@ -24,10 +27,19 @@ pub(crate) struct Judging {
     verdict: BoxFuture<'static, (Redacted, Duration, Vec<PolicyCall>)>,
 }
 
+/// A large event that is being looked through.
+pub(crate) struct Reading {
+    event: SseEvent,
+    data: Bytes,
+    scanned: BoxFuture<'static, Scanned>,
+}
+
 /// What to do with an event.
 pub(crate) enum Step {
     /// These bytes go out now; perhaps none.
     Write(Bytes),
+    /// Ask again when it has been looked through.
+    Read(Reading),
     /// Ask again when the policies have decided.
     Wait(Judging),
 }
@@ -35,7 +47,27 @@ pub(crate) enum Step {
 /// Looks at one whole event.
 pub(crate) fn begin(event: SseEvent, exchange: &mut Exchange, hooks: &Arc<HookSet>, keeps_text: bool) -> Step {
     let Some(data) = event.data().filter(|data| !data.is_empty()) else { return Step::Write(event.into_raw()) };
+    if data.len() > TURN {
+        let read = data.clone();
+        return Step::Read(Reading { event, data, scanned: Box::pin(async move { scan_in_turns(&read).await }) });
+    }
     let scanned = scan(&data);
+    judge(event, data, scanned, exchange, hooks, keeps_text)
+}
+
+impl Reading {
+    /// `Ready` when it has been looked through.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Scanned> {
+        self.scanned.as_mut().poll(context)
+    }
+
+    /// Has the policies judge what was found.
+    pub(crate) fn judge(self, scanned: Scanned, exchange: &mut Exchange, hooks: &Arc<HookSet>, keeps_text: bool) -> Step {
+        judge(self.event, self.data, scanned, exchange, hooks, keeps_text)
+    }
+}
+
+fn judge(event: SseEvent, data: Bytes, scanned: Scanned, exchange: &mut Exchange, hooks: &Arc<HookSet>, keeps_text: bool) -> Step {
     let items = scanned.envelopes.iter().map(|envelope| item(envelope, exchange)).collect();
     let subject = Subject {
         body: data.clone(),
@@ -63,11 +95,11 @@ impl Judging {
     /// `Ready` with what to write when the policies have decided.
     pub(crate) fn poll(
         &mut self,
-        context: &mut std::task::Context<'_>,
+        context: &mut Context<'_>,
         exchange: &mut Exchange,
         credentials: Option<&Credentials>,
         keeps_text: bool,
-    ) -> std::task::Poll<Bytes> {
+    ) -> Poll<Bytes> {
         self.verdict.as_mut().poll(context).map(|(redacted, took, calls)| {
             exchange.note_plugins(took, Direction::ServerToClient, calls);
             self.settle(redacted, exchange, credentials, keeps_text)
@@ -124,6 +156,10 @@ fn deny(
     let error_id = ErrorId::next();
     log_denial(denial, &exchange.server.name, Direction::ServerToClient, &error_id);
     let mut answers = Vec::new();
+    if envelopes.is_empty() {
+        // Opaque: nothing that anybody waits for by an id.
+        exchange.note_denied_by_itself(&error_id);
+    }
     for envelope in envelopes {
         match envelope.kind {
             MessageKind::Result | MessageKind::Error => {
@@ -167,6 +203,7 @@ pub(crate) fn deny_too_large(event: &SseEvent, exchange: &mut Exchange) -> Bytes
     tracing::warn!(server = %exchange.server.name, error_id = error_id.as_str(), "an event over the cap was denied: no policy could see it whole");
     let ids: Vec<Option<RequestId>> = exchange.operations.iter().map(|operation| operation.id.clone()).filter(Option::is_some).collect();
     let mut out = event.without_data();
+    exchange.server.metrics.limited(Limit::AnswerSize);
     exchange.note_denied_by_itself(&error_id);
     for id in ids {
         exchange.note_denied(id.as_ref(), &error_id);

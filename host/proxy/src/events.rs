@@ -10,14 +10,14 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::HeaderMap;
 use hyper::body::Frame;
-use watchgate_hooks::{BoxFuture, Surface};
+use watchgate_hooks::{BoxFuture, HookSet, Surface};
 use watchgate_mcp::sse::{SseAssembler, SseParser, SsePart};
 use watchgate_mcp::{Direction, Outcome};
 use watchgate_telemetry::{Limit, UpstreamCause};
 
 use crate::body::Cut;
 use crate::decode::{Coding, Decoder, OutputCap};
-use crate::event_redaction::{self, Judging, Step};
+use crate::event_redaction::{self, Judging, Reading, Step};
 use crate::exchange::Exchange;
 use crate::held_bytes::Reservation;
 use crate::patience::Patience;
@@ -34,9 +34,11 @@ pub(crate) struct EventBody {
     mode: Mode,
     /// For the event that is being gathered, until it is on its way.
     reservation: Reservation,
+    reading: Option<Reading>,
     judging: Option<Judging>,
     patience: Patience,
-    summons: BoxFuture<'static, Summons>,
+    /// From the first wait on.
+    summons: Option<BoxFuture<'static, Summons>>,
     /// The stream ends with what is written next.
     is_last: bool,
     /// The server has ended the stream; events already here still go out.
@@ -59,16 +61,16 @@ impl EventBody {
         let patience = Patience::new(exchange.server.config.timeouts.stream_idle);
         exchange.note_came(patience.last());
         let keeps_text = exchange.keeps_text();
-        let summons = summons(exchange.shared.clone()).boxed();
         Self {
             upstream,
             exchange,
             credentials,
             mode: Mode::Pass(Box::new(EventTap::new(keeps_text).decoding(codings))),
             reservation: Reservation::default(),
+            reading: None,
             judging: None,
             patience,
-            summons,
+            summons: None,
             is_last: false,
             source_ended: false,
             is_over: false,
@@ -100,15 +102,17 @@ impl EventBody {
             if self.source_ended {
                 return self.end();
             }
-            match self.summons.poll_unpin(context) {
-                Poll::Ready(Summons::MustNotPass) => return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late)))),
-                Poll::Ready(Summons::End) if self.at_boundary() => return self.finish(Outcome::Ok),
-                Poll::Ready(Summons::End) => self.summons = ready(Summons::End).boxed(),
-                Poll::Pending => {}
-            }
             match self.upstream.poll_frame(context) {
                 Poll::Pending => {
                     self.exchange.note_waiting();
+                    // Most streams answer one call, and never come here with anything to be told.
+                    let summons = self.summons.get_or_insert_with(|| summons(self.exchange.shared.clone()).boxed());
+                    match summons.poll_unpin(context) {
+                        Poll::Ready(Summons::MustNotPass) => return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late)))),
+                        Poll::Ready(Summons::End) if self.at_boundary() => return self.finish(Outcome::Ok),
+                        Poll::Ready(Summons::End) => self.summons = Some(ready(Summons::End).boxed()),
+                        Poll::Pending => {}
+                    }
                     return self.patience.poll_over(context).map(|()| {
                         self.upstream.give_up();
                         self.exchange.note_cause(Some(UpstreamCause::Timeout));
@@ -122,8 +126,14 @@ impl EventBody {
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     self.exchange.note_came(self.patience.note_progress());
+                    if !self.exchange.shared.hooks.load().missing_required.is_empty() {
+                        return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late))));
+                    }
                     if let Some(target) = self.upstream.take_messages() {
                         self.exchange.note_messages(&target);
+                        if let Some(credentials) = &mut self.credentials {
+                            credentials.note_target(&target);
+                        }
                     }
                     match frame.into_data() {
                         Ok(chunk) => {
@@ -160,6 +170,11 @@ impl EventBody {
             self.judging = None;
             return Poll::Ready(Some(Ok(bytes)));
         }
+        if let Some(reading) = &mut self.reading {
+            let scanned = std::task::ready!(reading.poll(context));
+            let read = self.reading.take();
+            return self.judge(|exchange, hooks| read.map(|read| read.judge(scanned, exchange, hooks, keeps_text)));
+        }
         let Mode::Whole(assembler) = &mut self.mode else { return Poll::Ready(None) };
         match assembler.next_event() {
             None => {
@@ -172,18 +187,24 @@ impl EventBody {
                 self.is_last = true;
                 Poll::Ready(Some(Ok(bytes)))
             }
-            Some(Ok(event)) => {
-                // The chain is loaded for each message: a stream holds no generation.
-                let hooks = self.exchange.shared.hooks.load_full();
-                match event_redaction::begin(event, &mut self.exchange, &hooks, keeps_text) {
-                    Step::Write(bytes) => Poll::Ready(Some(Ok(bytes))),
-                    Step::Wait(judging) => {
-                        self.judging = Some(judging);
-                        Poll::Ready(Some(Ok(Bytes::new())))
-                    }
-                }
-            }
+            Some(Ok(event)) => self.judge(|exchange, hooks| Some(event_redaction::begin(event, exchange, hooks, keeps_text))),
         }
+    }
+
+    /// Goes on with an event. The chain is loaded for each message: a stream holds no generation.
+    fn judge(&mut self, step: impl FnOnce(&mut Exchange, &Arc<HookSet>) -> Option<Step>) -> Poll<Option<Result<Bytes, Cut>>> {
+        let hooks = self.exchange.shared.hooks.load_full();
+        if !hooks.missing_required.is_empty() {
+            return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late))));
+        }
+        let mut written = Bytes::new();
+        match step(&mut self.exchange, &hooks) {
+            Some(Step::Write(bytes)) => written = bytes,
+            Some(Step::Read(reading)) => self.reading = Some(reading),
+            Some(Step::Wait(judging)) => self.judging = Some(judging),
+            None => {}
+        }
+        Poll::Ready(Some(Ok(written)))
     }
 
     fn has_policies(&self) -> bool {
@@ -229,7 +250,7 @@ impl EventBody {
         match &self.mode {
             Mode::Pass(tap) => tap.at_boundary,
             // Bytes of an unfinished event were not written yet, so the client is at a boundary.
-            Mode::Whole(_) => self.judging.is_none(),
+            Mode::Whole(_) => self.judging.is_none() && self.reading.is_none(),
         }
     }
 

@@ -27,17 +27,19 @@ use crate::line_facts::LineFacts;
 use crate::message_targets::OpenTarget;
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::SessionKey;
+use crate::presence::Busy;
 use crate::server::{Server, Shared};
 use crate::session_hash::session_hash;
 use crate::slots::{ClientPlace, Slot};
 use crate::timing::Timing;
 use crate::trace_notes::TraceNotes;
 
-/// What a limit lets an exchange have.
+/// What an exchange holds until it is over.
 #[derive(Default)]
 struct Places {
     slot: Option<Slot>,
     stream: Option<ClientPlace>,
+    connection: Option<Busy>,
 }
 
 /// Where the messages of an HTTP+SSE session come.
@@ -52,7 +54,7 @@ enum MessageStream {
 pub(crate) struct Exchange {
     pub(crate) shared: Arc<Shared>,
     pub(crate) server: Arc<Server>,
-    /// The status sent to the client; 0 until a head is sent.
+    /// The status for the client; 0 until it is known.
     pub(crate) status: u16,
     request_bytes: u64,
     pub(crate) response_bytes: u64,
@@ -77,7 +79,8 @@ pub(crate) struct Exchange {
     pub(crate) trace: Option<Box<TraceNotes>>,
     /// The same trace, where the call is answered on another stream.
     late: Option<Arc<LateTrace>>,
-    worst: Outcome,
+    /// What its messages came to.
+    failure: Outcome,
     is_stream: bool,
     /// Something of the answer could not be read, so that operations may have been answered unseen.
     is_unread: bool,
@@ -126,7 +129,7 @@ impl Exchange {
             line: LineFacts::default(),
             trace: TraceNotes::begin(&shared.telemetry, &server.name, request, client),
             late: None,
-            worst: Outcome::Ok,
+            failure: Outcome::Ok,
             is_stream: false,
             is_unread: false,
             finished: false,
@@ -141,6 +144,11 @@ impl Exchange {
         // A 202 says all that there is to say, and SDKs throw away what servers write behind it.
         let is_accepted = self.status == StatusCode::ACCEPTED.as_u16();
         is_accepted || (self.is_stream && (self.method == HttpMethod::Get || self.line.is_listen || is_answered()))
+    }
+
+    /// Whether its body, whatever its headers say, asks for a stream that goes on as long as the client wants it.
+    pub(crate) fn asks_to_listen(&self) -> bool {
+        self.line.is_listen
     }
 
     /// All of the request is here.
@@ -278,6 +286,11 @@ impl Exchange {
         self.sent.cause = cause;
     }
 
+    /// Its client's connection, which is in use until this exchange is over.
+    pub(crate) fn hold_connection(&mut self, busy: Option<Busy>) {
+        self.places.connection = busy;
+    }
+
     /// A place among the server's exchanges, held until this one is over.
     pub(crate) fn hold_slot(&mut self, slot: Slot) {
         self.places.slot = Some(slot);
@@ -357,9 +370,10 @@ impl Exchange {
         self.note_outcome(fault.outcome());
     }
 
+    /// The first failure stands for the exchange, and a denial before any other.
     fn note_outcome(&mut self, outcome: Outcome) {
-        if self.worst == Outcome::Ok {
-            self.worst = outcome;
+        if self.failure == Outcome::Ok || outcome == Outcome::Denied {
+            self.failure = outcome;
         }
     }
 }

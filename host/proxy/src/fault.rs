@@ -214,10 +214,6 @@ impl Fault {
         let row = self.row();
         let body = rpc_error::response(id, row.code, row.message, row.reason, error_id.as_str());
         let mut response = json(row.status, Bytes::from(body));
-        if matches!(self, Self::TooLarge | Self::NoRoom) {
-            // The rest of the body may still be under way; what follows it on this connection cannot be found.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

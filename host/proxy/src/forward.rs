@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
 use hyper::body::Incoming;
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 use watchgate_telemetry::UpstreamCause;
 
 use crate::breaker::{Admitted, Attempt, Forced};
@@ -35,6 +35,10 @@ pub(crate) struct Outgoing {
     pub(crate) body: WholeBody,
     /// The endpoint that it must go to, by its place among the server's.
     pub(crate) only: Option<usize>,
+    /// Whether it asks for a stream that goes on as long as its client wants it.
+    pub(crate) opens_stream: bool,
+    /// Of the client's head: how it wrote the names of its header fields.
+    pub(crate) extensions: Extensions,
 }
 
 /// The head of an answer, and what its body comes on.
@@ -111,20 +115,18 @@ impl Notes<'_> {
 
 /// Sends the request and waits for the head of the answer.
 pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing, mut notes: Notes<'_>) -> Result<Answered, Fault> {
-    let begun = tokio::time::Instant::now();
-    let deadline = begun + server.config.timeouts.head;
-    let (only, opens_stream) = (outgoing.only, outgoing.opens_stream());
+    let (only, opens_stream) = (outgoing.only, outgoing.opens_stream);
     let (mut request, to) = outgoing.split();
-    server.retries.note_request(Instant::now());
-    let mut tries = Tries::new(shared, server, only, begun, deadline);
+    let mut now = Instant::now();
+    server.retries.note_request(now);
+    let mut tries = Tries::new(shared, server, only);
     loop {
-        let now = Instant::now();
         let (endpoint, admitted) = choose(server, only, tries.tried(), now).map_err(|fault| tries.refused(fault))?;
         let mut lease = Lease::new(endpoint, admitted, now);
         tries.begin();
         notes.begin_attempt(server, &lease.endpoint, tries.count());
         let connect_timeout = tries.connect_timeout(lease.endpoint.index);
-        let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, connect_timeout, deadline, keeps_off_pool: false };
+        let attempt = Attempting { shared, server, endpoint: &lease.endpoint, to: &to, connect_timeout, keeps_off_pool: false };
         let result = attempt.run(request, notes.trace.as_deref_mut()).await;
         notes.end_attempt(&result);
         let failure = match result {
@@ -153,7 +155,7 @@ pub(crate) async fn forward(shared: &Shared, server: &Server, outgoing: Outgoing
         if !tries.wait(wait).await {
             return Err(failure.fault);
         }
-        request = *unsent;
+        (request, now) = (*unsent, Instant::now());
     }
 }
 
@@ -169,10 +171,9 @@ pub(crate) async fn ask(
     outgoing: Outgoing,
 ) -> Result<Answered, (Fault, Trouble)> {
     let lease = Lease::uncounted(endpoint.clone());
-    let deadline = tokio::time::Instant::now() + server.config.timeouts.head;
     let (request, to) = outgoing.split();
     let connect_timeout = server.config.timeouts.connect;
-    let attempt = Attempting { shared, server, endpoint, to: &to, connect_timeout, deadline, keeps_off_pool: true };
+    let attempt = Attempting { shared, server, endpoint, to: &to, connect_timeout, keeps_off_pool: true };
     match attempt.run(request, None).await {
         Ok((response, carrier)) => Ok(Answered { response, carrier, lease }),
         Err(failure) => Err((failure.fault, failure.trouble)),
@@ -180,16 +181,12 @@ pub(crate) async fn ask(
 }
 
 impl Outgoing {
-    /// Whether it asks for a stream that goes on as long as its client wants it.
-    fn opens_stream(&self) -> bool {
-        self.method == Method::GET || headers::claims_to_listen(&self.headers)
-    }
-
     fn split(self) -> (Request<WholeBody>, Target) {
-        let Self { method, target, headers, client_host, body, only: _ } = self;
+        let Self { method, target, headers, client_host, body, only: _, opens_stream: _, extensions } = self;
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.headers_mut() = headers;
+        *request.extensions_mut() = extensions;
         (request, Target { path: target, client_host })
     }
 }
@@ -244,7 +241,6 @@ struct Attempting<'a> {
     endpoint: &'a Endpoint,
     to: &'a Target,
     connect_timeout: Duration,
-    deadline: tokio::time::Instant,
     /// Whether connections that have carried an exchange are left alone.
     keeps_off_pool: bool,
 }
@@ -295,7 +291,7 @@ impl Attempting<'_> {
     async fn send(&self, mut carrier: Carrier, mut request: Request<WholeBody>) -> Result<(Response<Incoming>, Carrier), Failure> {
         self.address(&mut request, &carrier);
         let mut turned_away = false;
-        let (unsent, fault, cause, text) = match timeout_at(self.deadline, carrier.send(request)).await {
+        let (unsent, fault, cause, text) = match timeout(self.server.config.timeouts.head, carrier.send(request)).await {
             Ok(Ok(response)) => return Ok((response, carrier)),
             Err(_) => (None, Fault::HeadTimeout, UpstreamCause::Timeout, "no head of an answer in time".to_owned()),
             Ok(Err(SendFailure::Unsent(unsent))) => (

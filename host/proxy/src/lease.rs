@@ -11,7 +11,7 @@ use crate::breaker::{Admitted, Attempt};
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Content};
 
-/// A client that leaves after so long without the head of an answer has given the endpoint up; one that leaves before has changed its mind.
+/// A client that leaves after so long without anything of an answer has given the endpoint up; one that leaves before has changed its mind.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Held until the last byte of the answer, so that an answer that breaks off counts as one. Dropped before, it counts as what is known by then.
@@ -20,7 +20,7 @@ pub(crate) struct Lease {
     /// `None` once it is settled, and for what counts for nothing.
     admitted: Option<Admitted>,
     begun: Instant,
-    /// What the exchange counts as when nothing more is heard of it. `None` until the head of the answer is here.
+    /// What the exchange counts as when nothing more is heard of it. `None` until something of the answer is here.
     verdict: Option<Attempt>,
     _outstanding: Outstanding,
     _in_flight: InFlightGuard,
@@ -47,13 +47,20 @@ impl Lease {
         if is_trouble(status) {
             return self.settle(Attempt::Failed);
         }
-        self.verdict = Some(Attempt::Ok);
+        let is_stream = headers::content(headers) == Content::EventStream;
+        // Many servers send the head of a stream at once, however long they then take over the call.
+        self.verdict = (!is_stream).then_some(Attempt::Ok);
         // Something in between may cut such a stream after any time, and clients resume it. And others wait for the end of a trial, which is not to
         // take as long as the call that a stream answers.
         let is_trial = self.admitted.as_ref().is_some_and(Admitted::is_trial);
-        if (opens_stream || is_trial) && headers::content(headers) == Content::EventStream {
+        if (opens_stream || is_trial) && is_stream {
             self.settle(Attempt::Ok);
         }
+    }
+
+    /// Something of its body is here.
+    pub(crate) fn note_body(&mut self) {
+        self.verdict = Some(Attempt::Ok);
     }
 
     /// It is known how the exchange ended. What was said first counts.
@@ -74,8 +81,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.admitted.is_some() {
-            let without_head = || if self.begun.elapsed() < PATIENCE { Attempt::Abandoned } else { Attempt::GivenUp };
-            let attempt = self.verdict.unwrap_or_else(without_head);
+            let without_answer = || if self.begun.elapsed() < PATIENCE { Attempt::Abandoned } else { Attempt::GivenUp };
+            let attempt = self.verdict.unwrap_or_else(without_answer);
             self.settle(attempt);
         }
     }

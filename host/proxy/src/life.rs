@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
 use watchgate_hooks::Surface;
-use watchgate_mcp::trace_meta::with_trace;
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
 use watchgate_telemetry::UpstreamCause;
 use watchgate_telemetry::log::{in_context, within_context};
@@ -18,24 +17,24 @@ use crate::admission::{admit, answer_within_limits, body_within_limits, head_wit
 use crate::answer;
 use crate::answer_head::{self, Asked};
 use crate::body::Body;
+use crate::breaker::Attempt;
 use crate::client_address::client_ip;
 use crate::client_connection::Caller;
-use crate::config::Propagation;
 use crate::error_id::ErrorId;
 use crate::event_redaction::{join_array, log_denial};
 use crate::exchange::Exchange;
 use crate::fault::{self, Fault};
-use crate::forward::{Outgoing, forward};
+use crate::forward::forward;
 use crate::headers;
 use crate::operation::kept_text;
+use crate::presence::Busy;
 use crate::read::{Bounds, Gathered, gather};
 use crate::ready::Ready;
 use crate::redact::{Item, Redacted, Subject};
 use crate::refusal::Credentials;
 use crate::route::{requested_host, route};
-use crate::scan::{Scanned, scan};
+use crate::scan::{Scanned, scan_in_turns};
 use crate::server::{Server, Shared};
-use crate::trace_notes::TraceNotes;
 
 /// Bytes of a request over a limit that are read for its id.
 const REFUSED_CAP: usize = 64 << 10;
@@ -48,8 +47,8 @@ enum Next {
     Answer(Response<Body>),
 }
 
-/// Serves one request. Never fails: whatever goes wrong becomes an answer.
-pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<Incoming>) -> Response<Body> {
+/// Serves one request. Never fails: whatever goes wrong becomes an answer. `busy` is held until its exchange is over.
+pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, busy: Option<Busy>, request: Request<Incoming>) -> Response<Body> {
     let (mut parts, mut incoming) = request.into_parts();
     let plan = shared.plan.load_full();
     let routed = route(plan.servers.iter().map(|server| (&server.config, &server.mounting)), requested_host(&parts), &parts.uri);
@@ -58,19 +57,21 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
     let client = Caller { address: SocketAddr::new(client, caller.address.port()), ..caller };
     let target = routed.as_ref().map(|(_, target)| target);
     let mut exchange = Exchange::begin(&shared, &server, &parts, target, client, plan.config.propagation.request_ids);
+    exchange.hold_connection(busy);
     if let Err(turned_away) = admit(&shared, &plan, &mut exchange, &mut parts, &mut incoming, routed.as_ref()).await {
         let mut response = fault_response(&mut exchange, turned_away.fault, None);
+        close_behind(&mut response, !incoming.is_end_stream());
         if let Some(challenge) = turned_away.challenge {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         return finish_own(exchange, response);
     }
     if parts.method == Method::CONNECT || headers::has_foreign_transfer_coding(&parts.headers) {
-        return answer_fault(exchange, Fault::Unsupported, None);
+        return answer_unread(exchange, Fault::Unsupported, !incoming.is_end_stream());
     }
     if parts.headers.len() > plan.limits().headers {
         // Over HTTP/1.1 the connection has refused it already.
-        return answer_fault(exchange, Fault::TooManyHeaders, None);
+        return answer_unread(exchange, Fault::TooManyHeaders, !incoming.is_end_stream());
     }
     let refused = if routed.is_some() { head_within_limits(&mut exchange, &parts).err() } else { None };
     let may_discard = !parts.headers.contains_key(header::EXPECT);
@@ -81,15 +82,15 @@ pub(crate) async fn serve(shared: Arc<Shared>, caller: Caller, request: Request<
         Ok(gathered) => gathered,
         Err(fault) => {
             exchange.note_broken_off();
-            return answer_fault(exchange, refused.unwrap_or(fault), None);
+            return answer_unread(exchange, refused.unwrap_or(fault), true);
         }
     };
     let Some((index, target)) = routed else {
-        let id = only_request_id(&scan(&body));
+        let id = only_request_id(&scan_in_turns(&body).await);
         return answer_fault(exchange, Fault::NoRoute, id.as_ref());
     };
     exchange.note_read(body.len());
-    let scanned = if body.is_empty() { Scanned::default() } else { scan(&body) };
+    let scanned = if body.is_empty() { Scanned::default() } else { scan_in_turns(&body).await };
     if let Some(fault) = refused.or_else(|| body_within_limits(&mut exchange, &parts, &scanned).err()) {
         let id = only_request_id(&scanned);
         note_client_requests(&mut exchange, scanned);
@@ -203,7 +204,7 @@ async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready:
                 note_client_requests(exchange, scanned);
                 return Next::Answer(fault_response(exchange, Fault::DeniedRequest, None));
             }
-            let rescanned = scan(&body);
+            let rescanned = scan_in_turns(&body).await;
             let text = shared.keeps_text_of(&rescanned).then(|| kept_text(&body));
             note_client_messages(exchange, rescanned, text);
             ready.body = body;
@@ -290,31 +291,33 @@ fn accepted() -> Response<Body> {
 /// `forward`, then `relay`.
 async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut exchange: Box<Exchange>, ready: Ready) -> Response<Body> {
     let id = exchange.only_id();
-    // Only a session can bring requests of the server, and only a policy can have them refused.
+    // Only a session or a stream of its own can bring requests of the server, and only a policy can have them refused.
     let may_be_asked = ready.plan.config.expects_policies
-        && (exchange.session.is_some() || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));
+        && (exchange.session.is_some()
+            || ready.parts.method == Method::GET
+            || exchange.operations.iter().any(|operation| operation.known_method() == Some("initialize")));
     let asked = Asked::of(&ready);
     let propagation = ready.plan.config.propagation;
     let mut outgoing = ready.into_outgoing(server, exchange.session);
+    outgoing.opens_stream |= exchange.asks_to_listen();
     exchange.id.tell_server(&mut outgoing.headers);
     if let Some(trace) = &exchange.trace {
-        propagate(trace, propagation, &mut outgoing, exchange.operations.len() == 1);
+        trace.propagate(propagation, &mut outgoing, exchange.operations.len() == 1);
     }
     let credentials = may_be_asked.then(|| Credentials::capture(&outgoing));
     exchange.note_forwarded();
-    let answered = match forward(shared, server, outgoing, exchange.notes()).await {
+    let mut answered = match forward(shared, server, outgoing, exchange.notes()).await {
         Err(fault) => return answer_fault(exchange, fault, id.as_ref()),
         Ok(answered) => answered,
     };
     if let Err(fault) = answer_within_limits(&mut exchange, &asked.method, answered.response.headers()) {
         return answer_fault(exchange, fault, id.as_ref());
     }
-    if answered.response.status().is_informational() {
-        // Nobody asked for 101, and hyper deals with the others.
-        return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());
-    }
-    if headers::has_foreign_transfer_coding(answered.response.headers()) {
-        // Only this connection's two ends could agree on it: the client would get bytes that nobody can read, policies included.
+    // Nobody asked for 101, and hyper deals with the others of 1xx. On a transfer coding only this connection's two ends could agree: the client would get
+    // bytes that nobody can read, policies included.
+    if answered.response.status().is_informational() || headers::has_foreign_transfer_coding(answered.response.headers()) {
+        answered.lease.settle(Attempt::Failed);
+        exchange.note_cause(Some(UpstreamCause::NotHttp));
         return answer_fault(exchange, Fault::BrokenAnswer, id.as_ref());
     }
     let is_head = asked.method == Method::HEAD;
@@ -323,30 +326,6 @@ async fn exchange_with_server(shared: &Arc<Shared>, server: &Arc<Server>, mut ex
     match metadata {
         None => answer::relay(exchange, parts, source, credentials, is_head).await,
         Some(place) => Box::pin(answer::relay_metadata(exchange, parts, source, credentials, &asked, place)).await,
-    }
-}
-
-/// Tells the server which span is the parent of what it does. Not the credentials of later refusals, which belong to no trace.
-fn propagate(trace: &TraceNotes, propagation: Propagation, outgoing: &mut Outgoing, is_one_operation: bool) {
-    if !propagation.headers && propagation.meta.is_none() {
-        return;
-    }
-    let parent = trace.for_server().text();
-    if propagation.headers
-        && let Ok(value) = HeaderValue::from_str(parent.as_str())
-    {
-        outgoing.headers.insert(HeaderName::from_static("traceparent"), value);
-        // Without a parent it was the state of nothing.
-        match trace.context.tracestate.as_deref().and_then(|state| HeaderValue::from_str(state).ok()) {
-            Some(state) => drop(outgoing.headers.insert(HeaderName::from_static("tracestate"), state)),
-            None => headers::remove(&mut outgoing.headers, &HeaderName::from_static("tracestate")),
-        }
-    }
-    if let Some(how) = propagation.meta.filter(|_| is_one_operation)
-        && let Some(body) = with_trace(outgoing.body.data(), how, parent.as_str(), trace.context.tracestate.as_deref())
-    {
-        headers::settle_length(&mut outgoing.headers, Some(body.len() as u64));
-        outgoing.body.replace(Bytes::from(body));
     }
 }
 
@@ -376,6 +355,20 @@ fn say_fault(exchange: &Exchange, fault: Fault, error_id: &ErrorId) {
 pub(crate) fn answer_fault(mut exchange: Box<Exchange>, fault: Fault, id: Option<&RequestId>) -> Response<Body> {
     let response = fault_response(&mut exchange, fault, id);
     finish_own(exchange, response)
+}
+
+/// The same for a request whose body may not be here in full.
+fn answer_unread(mut exchange: Box<Exchange>, fault: Fault, is_unread: bool) -> Response<Body> {
+    let mut response = fault_response(&mut exchange, fault, None);
+    close_behind(&mut response, is_unread);
+    finish_own(exchange, response)
+}
+
+/// What follows an unread body on its connection cannot be found: the client is told not to ask there again.
+fn close_behind(response: &mut Response<Body>, is_unread: bool) {
+    if is_unread {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// Ends an exchange with an answer that is the gateway's own from its head on.

@@ -10,6 +10,7 @@ use watchgate_telemetry::{ErrorType, NameKind, OperationFinished};
 
 use crate::asked_trace::{AskedTrace, Ended};
 use crate::late_trace::LateTrace;
+use crate::open_ids::OpenId;
 use crate::server::{Server, Shared};
 
 /// A text kept for derivation plugins, or to be recorded, is cut at this many bytes.
@@ -37,6 +38,8 @@ pub(crate) struct OpenOperation {
     pub(crate) traceparent: Option<Box<str>>,
     /// Of a server's request, where somebody has a use for traces.
     pub(crate) trace: Option<Box<AskedTrace>>,
+    /// Of a client's request in a session, where policies may be asked by what its answer is to.
+    pub(crate) open_id: Option<Arc<OpenId>>,
     /// Of a client's request that is answered on another stream than it came on, where somebody has a use for traces.
     pub(crate) late: Option<Arc<LateTrace>>,
 }
@@ -85,8 +88,16 @@ impl OpenOperation {
             is_ambiguous: envelope.is_ambiguous,
             traceparent: envelope.traceparent.filter(|_| direction == Direction::ServerToClient),
             trace: None,
+            open_id: None,
             late: None,
         })
+    }
+
+    /// Method and name, for policies that are asked by what an answer is to. `None` where that is not certain: the request may be read in two ways, or
+    /// another one has its id.
+    pub(crate) fn certainly(&self) -> Option<(Box<str>, Option<Box<str>>)> {
+        let is_certain = !self.is_ambiguous && !self.open_id.as_ref().is_some_and(|id| id.is_shared());
+        is_certain.then(|| (self.method.as_str().into(), self.name.clone()))
     }
 
     /// The method, when it is one the specification defines.

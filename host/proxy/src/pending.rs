@@ -81,8 +81,7 @@ impl PendingOperations {
     /// Method and name of the operation that this id would answer, where that is certain.
     pub(crate) fn peek(&self, session: SessionKey, direction: Direction, id: &RequestId) -> Option<(Box<str>, Option<Box<str>>)> {
         let inner = self.inner.lock();
-        let (_, operation) = inner.operations.get(&(session, direction, id.clone())).filter(|(_, operation)| !operation.is_ambiguous)?;
-        Some((operation.method.as_str().into(), operation.name.clone()))
+        inner.operations.get(&(session, direction, id.clone())).and_then(|(_, operation)| operation.certainly())
     }
 
     /// Takes out what has waited too long.
@@ -138,6 +137,7 @@ mod tests {
             is_ambiguous: false,
             traceparent: None,
             trace: None,
+            open_id: None,
             late: None,
         }
     }

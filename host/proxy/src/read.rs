@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as _, Incoming};
 
 use crate::fault::Fault;
 use crate::held_bytes::{HeldBytes, Reservation};
 use crate::patience::Patience;
+use crate::pieces::Pieces;
+use crate::turns::Turns;
 
 /// A body over the cap is read and thrown away up to this many times the cap: a client that is still sending would not read the
 /// answer, and closing on it resets the connection under its feet.
@@ -65,7 +67,8 @@ pub(crate) async fn gather(mut body: Incoming, bounds: Bounds<'_>) -> Result<Gat
     if has_room && first.len() <= cap && body.is_end_stream() {
         return Ok(Gathered { body: reservation.bind(first), trailers: None });
     }
-    let mut gathered = BytesMut::from(first);
+    let (mut gathered, mut turns) = (Pieces::default(), Turns::default());
+    gathered.push(first, 0);
     let refused = loop {
         if gathered.len() > cap {
             break Fault::TooLarge;
@@ -75,8 +78,12 @@ pub(crate) async fn gather(mut body: Incoming, bounds: Bounds<'_>) -> Result<Gat
         }
         match next_piece(&mut body, &mut patience).await? {
             Piece::Data(piece) if reservation.grow(held, client, gathered.len() + piece.len()).is_err() => break Fault::NoRoom,
-            Piece::Data(piece) => gathered.extend_from_slice(&piece),
-            Piece::End(trailers) => return Ok(Gathered { body: reservation.bind(gathered.freeze()), trailers }),
+            Piece::Data(piece) => {
+                let bytes = piece.len();
+                gathered.push(piece, body.size_hint().lower());
+                turns.note(bytes).await;
+            }
+            Piece::End(trailers) => return Ok(Gathered { body: reservation.bind(gathered.into_bytes()), trailers }),
         }
     };
     drop((gathered, reservation));

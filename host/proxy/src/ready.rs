@@ -47,7 +47,7 @@ impl Ready {
     pub(crate) fn into_outgoing(self, server: &Server, session: Option<SessionKey>) -> Outgoing {
         let client_host = self.client_host();
         let Self { parts, body, trailers, mut target, plan, caller } = self;
-        let Parts { method, mut headers, version, .. } = parts;
+        let Parts { method, mut headers, version, extensions, .. } = parts;
         headers::remove_hop_by_hop(&mut headers);
         // The body is here in full: its length is known, and nobody waits for a `100 Continue` any more. Only a chunked body can have trailers.
         headers::settle_length(&mut headers, trailers.is_none().then_some(body.len() as u64));
@@ -79,7 +79,8 @@ impl Ready {
             };
             write_forwarded(&mut headers, server.config.forwarded, &plan.config.clients, context);
         }
-        Outgoing { method, target, headers, client_host, body: WholeBody::with_trailers(body, trailers), only }
+        let opens_stream = method == Method::GET;
+        Outgoing { method, target, headers, client_host, body: WholeBody::with_trailers(body, trailers), only, opens_stream, extensions }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use watchgate_hooks::{ChainResult, Denial, HookSet, Kind, Message, MirroredHeader, PolicyCall, Surface};
-use watchgate_mcp::{Direction, Envelope, MessageKind, RequestId, json};
+use watchgate_mcp::{Direction, Envelope, MessageKind, json};
 
 /// A body and what the scanner found in it.
 pub(crate) struct Subject {
@@ -23,7 +23,6 @@ pub(crate) struct Subject {
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) kind: MessageKind,
-    pub(crate) id: Option<RequestId>,
     /// Its own method, or that of the request it answers.
     pub(crate) method: Option<Box<str>>,
     pub(crate) name: Option<Box<str>>,
@@ -38,7 +37,7 @@ impl Item {
             None if envelope.is_ambiguous => (None, None),
             None => (envelope.method_str().map(Into::into), envelope.name.clone()),
         };
-        Self { kind: envelope.kind, id: envelope.id.clone(), method, name }
+        Self { kind: envelope.kind, method, name }
     }
 }
 
@@ -65,33 +64,32 @@ impl Subject {
     }
 
     /// Runs the chain, and notes its calls.
-    pub(crate) async fn redact(&self, hooks: &HookSet, calls: &mut Vec<PolicyCall>) -> Redacted {
-        let result = match (self.is_batch, self.items.as_slice()) {
-            (false, [item]) => {
-                hooks.redaction.run_noting(self.message(self.body.clone(), Some(item), self.headers.clone()), Some(calls)).await
-            }
-            (true, [_, ..]) => return self.redact_batch(hooks, calls).await,
-            _ => hooks.redaction.run_noting(self.message(self.body.clone(), None, self.headers.clone()), Some(calls)).await,
+    pub(crate) async fn redact(mut self, hooks: &HookSet, calls: &mut Vec<PolicyCall>) -> Redacted {
+        let items = std::mem::take(&mut self.items);
+        let ranges = match (self.is_batch, items.as_slice()) {
+            (false, [_]) => return self.redact_one(items.into_iter().next(), hooks, calls).await,
+            (true, [_, ..]) => json::array_elements(&self.body).filter(|ranges| ranges.len() == items.len()),
+            _ => None,
         };
-        match result {
+        match ranges {
+            Some(ranges) => self.redact_batch(ranges, items, hooks, calls).await,
+            // No message, or a batch that does not parse: one opaque body.
+            None => self.redact_one(None, hooks, calls).await,
+        }
+    }
+
+    async fn redact_one(mut self, item: Option<Item>, hooks: &HookSet, calls: &mut Vec<PolicyCall>) -> Redacted {
+        let (body, headers) = (std::mem::take(&mut self.body), std::mem::take(&mut self.headers));
+        match hooks.redaction.run_noting(self.message(body, item, headers), Some(calls)).await {
             ChainResult::Unchanged => Redacted::Same,
             ChainResult::Changed(body, headers) => Redacted::Changed(body, headers),
             ChainResult::Denied(denial) => Redacted::Denied(denial),
         }
     }
 
-    async fn redact_batch(&self, hooks: &HookSet, calls: &mut Vec<PolicyCall>) -> Redacted {
-        let ranges = json::array_elements(&self.body).filter(|ranges| ranges.len() == self.items.len());
-        let Some(ranges) = ranges else {
-            // A batch that does not parse is one opaque body.
-            return match hooks.redaction.run_noting(self.message(self.body.clone(), None, self.headers.clone()), Some(calls)).await {
-                ChainResult::Unchanged => Redacted::Same,
-                ChainResult::Changed(body, headers) => Redacted::Changed(body, headers),
-                ChainResult::Denied(denial) => Redacted::Denied(denial),
-            };
-        };
+    async fn redact_batch(&self, ranges: Vec<Range<usize>>, items: Vec<Item>, hooks: &HookSet, calls: &mut Vec<PolicyCall>) -> Redacted {
         let mut edits: Vec<(Range<usize>, Bytes)> = Vec::new();
-        for (range, item) in ranges.into_iter().zip(&self.items) {
+        for (range, item) in ranges.into_iter().zip(items) {
             // Mirrored headers belong to single messages of an era without batches.
             match hooks.redaction.run_noting(self.message(self.body.slice(range.clone()), Some(item), Vec::new()), Some(calls)).await {
                 ChainResult::Unchanged => {}
@@ -102,10 +100,11 @@ impl Subject {
         if edits.is_empty() { Redacted::Same } else { Redacted::Changed(json::splice(&self.body, &edits).into(), None) }
     }
 
-    fn message(&self, body: Bytes, item: Option<&Item>, headers: Vec<MirroredHeader>) -> Message {
+    fn message(&self, body: Bytes, item: Option<Item>, headers: Vec<MirroredHeader>) -> Message {
+        let (kind, method, name) = item.map_or((None, None, None), |item| (Some(item.kind), item.method, item.name));
         Message {
             body,
-            kind: match item.map(|item| item.kind) {
+            kind: match kind {
                 Some(MessageKind::Request) => Kind::Request,
                 Some(MessageKind::Notification) => Kind::Notification,
                 Some(MessageKind::Result) => Kind::Response,
@@ -115,8 +114,8 @@ impl Subject {
             direction: self.direction,
             surface: Surface::Wire,
             server: self.server.clone(),
-            method: item.and_then(|item| item.method.clone()),
-            name: item.and_then(|item| item.name.clone()),
+            method,
+            name,
             headers,
         }
     }

@@ -22,7 +22,8 @@ impl Place<'_> {
     pub(crate) fn settle(&self, status: StatusCode, headers: &mut HeaderMap) {
         for name in [header::LOCATION, header::CONTENT_LOCATION] {
             if let Some(value) = headers.get(&name)
-                && let Some(changed) = value.to_str().ok().and_then(|text| self.reference(text, status.is_redirection()))
+                && let Some(changed) =
+                    value.to_str().ok().and_then(|text| self.reference(text, status.is_redirection() && name == header::LOCATION))
                 && let Ok(changed) = HeaderValue::from_str(&changed)
             {
                 headers.insert(name, changed);
@@ -43,7 +44,7 @@ impl Place<'_> {
         }
         let path = reference.resolve(self.asked);
         let path = if path.is_empty() { "/".to_owned() } else { path };
-        let turned = if is_redirection { self.mounting.follow(&path) } else { None };
+        let turned = if is_redirection { self.mounting.follow(self.asked, &path) } else { None };
         let seen = turned.or_else(|| self.mounting.told(&path)).or_else(|| self.mounting.to_client(&path))?;
         let leads_here = reference.authority.is_none_or(|authority| self.client_host == Some(authority));
         if leads_here && seen == path && self.mounting.seen_mount().is_none() {
@@ -123,8 +124,10 @@ mod tests {
             check(kept, kept);
         }
         assert_eq!(settled(&mounting("/mcp", Mount::Prefix), 201, ("content-location", "/mcp/1")), "/weather/1");
-        // Only a redirection teaches what the mount stands for.
+        // Only a redirection teaches what the mount stands for, and only one of who asked for that.
         assert_eq!(settled(&mounting("/mcp", Mount::Prefix), 201, ("location", "/mcp/")), "/mcp/");
+        assert_eq!(settled(&mounting("/mcp", Mount::Prefix), 304, ("content-location", "/mcp/")), "/mcp/");
+        assert_eq!(settled(&mounting("/mcp/x", Mount::Prefix), 307, ("location", "/mcp/x/")), "/mcp/x/");
     }
 
     #[test]

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
+use http::{Extensions, Method};
 use watchgate_mcp::{RequestId, header as mcp_header};
 
 use crate::error_id::ErrorId;
 use crate::fault;
 use crate::forward::{Notes, Outgoing, Sent, forward};
-use crate::headers::remove_where;
 use crate::server::{Server, Shared};
 use crate::whole_body::WholeBody;
 
@@ -33,14 +32,16 @@ impl Credentials {
     /// From a request about to be forwarded: all that goes end to end, for who knows which header carries the client's key; but nothing that
     /// belongs to the message in its body.
     pub(crate) fn capture(outgoing: &Outgoing) -> Self {
-        let mut headers = outgoing.headers.clone();
         let is_of_message = |name: &HeaderName| {
             let text = name.as_str();
             [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::EXPECT, header::RANGE].contains(name)
                 || [mcp_header::MCP_NAME, mcp_header::MCP_METHOD, mcp_header::LAST_EVENT_ID].contains(&text)
                 || text.starts_with(mcp_header::MCP_PARAM_PREFIX)
         };
-        remove_where(&mut headers, is_of_message);
+        let mut headers = HeaderMap::with_capacity(outgoing.headers.len());
+        for (name, value) in outgoing.headers.iter().filter(|(name, _)| !is_of_message(name)) {
+            headers.append(name.clone(), value.clone());
+        }
         Self { target: outgoing.target.clone(), headers, client_host: outgoing.client_host.clone(), endpoint: outgoing.only }
     }
 
@@ -50,6 +51,13 @@ impl Credentials {
             self.headers.insert(HeaderName::from_static(mcp_header::MCP_SESSION_ID), session.clone());
         }
         self.endpoint = Some(endpoint);
+    }
+
+    /// What clients of this stream post to (HTTP+SSE).
+    pub(crate) fn note_target(&mut self, target: &str) {
+        if let Ok(target) = target.parse() {
+            self.target = target;
+        }
     }
 
     /// Sends the refusal in the background.
@@ -82,6 +90,8 @@ impl Credentials {
             headers,
             body: WholeBody::full(Bytes::from(fault::denial(Some(id), error_id))),
             only: self.endpoint,
+            opens_stream: false,
+            extensions: Extensions::new(),
         }
     }
 }

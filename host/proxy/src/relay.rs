@@ -101,11 +101,10 @@ impl JsonTap {
 }
 
 impl RelayBody {
-    /// Begins relaying; the head has been sent on.
-    pub(crate) fn new(upstream: Source, mut exchange: Box<Exchange>, tap: Option<JsonTap>) -> Self {
+    /// Begins relaying; the head has been sent on. `judged_at` is from before it was decided that no policy wants the answer.
+    pub(crate) fn new(upstream: Source, mut exchange: Box<Exchange>, tap: Option<JsonTap>, judged_at: u64) -> Self {
         let patience = Patience::new(exchange.server.config.timeouts.idle);
         exchange.note_came(patience.last());
-        let judged_at = exchange.shared.hooks.version();
         Self { upstream, exchange, tap, patience, judged_at, is_over: false }
     }
 

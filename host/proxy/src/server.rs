@@ -28,6 +28,7 @@ use crate::guard::Guard;
 use crate::held_bytes::HeldBytes;
 use crate::message_targets::MessageTargets;
 use crate::oauth::{OauthRewrite, ProtectedResource};
+use crate::open_ids::OpenIds;
 use crate::operation::{Ending, OpenOperation};
 use crate::pending::{PendingOperations, SessionKey};
 use crate::presence::Presences;
@@ -101,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) hooks: Arc<LiveHooks>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) pending: PendingOperations,
+    /// Of requests in sessions, where there may be policies.
+    pub(crate) open_ids: Arc<OpenIds>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) refusals: Arc<Semaphore>,
     pub(crate) clearing: Clearing,
@@ -137,6 +140,7 @@ impl Shared {
             hooks,
             telemetry,
             pending,
+            open_ids: Arc::default(),
             phase: watch::Sender::new(Phase::Serving),
             clearing,
             uncleared: Mutex::new(Some(uncleared)),
@@ -214,10 +218,10 @@ impl Shared {
         }
         let plan = self.plan.load();
         for (session, operation) in operations {
-            if let Some(server) = plan.servers.iter().find(|server| server.id == session.server) {
-                let waited = operation.started.elapsed();
-                operation.finish(self, server, None, Ending::without_answer(Outcome::Aborted, None, waited));
-            }
+            // One that was removed has no metrics any more; those who were told of the call are told how it ended.
+            let server = plan.servers.iter().find(|server| server.id == session.server).unwrap_or(&self.nowhere);
+            let waited = operation.started.elapsed();
+            operation.finish(self, server, None, Ending::without_answer(Outcome::Aborted, None, waited));
         }
     }
 }

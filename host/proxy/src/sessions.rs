@@ -48,8 +48,6 @@ struct Inner {
     oldest: u32,
     newest: u32,
     free: u32,
-    /// Sessions of each server.
-    counts: HashMap<usize, usize>,
 }
 
 struct Entry {
@@ -79,7 +77,6 @@ impl Sessions {
                 oldest: NONE,
                 newest: NONE,
                 free: NONE,
-                counts: HashMap::new(),
             }),
         }
     }
@@ -138,7 +135,7 @@ impl Sessions {
     #[cfg(test)]
     /// Sessions of a server.
     pub(crate) fn count(&self, server: usize) -> usize {
-        self.inner.lock().counts.get(&server).copied().unwrap_or(0)
+        self.inner.lock().places.keys().filter(|key| key.server == server).count()
     }
 }
 
@@ -172,7 +169,6 @@ impl Inner {
             place
         };
         self.places.insert(key, place);
-        *self.counts.entry(key.server).or_insert(0) += 1;
         self.link_newest(place);
     }
 
@@ -190,12 +186,6 @@ impl Inner {
         entry.newer = self.free;
         self.free = place;
         self.places.remove(&key);
-        if let Some(count) = self.counts.get_mut(&key.server) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&key.server);
-            }
-        }
         if self.places.is_empty() {
             // A burst of sessions does not keep its memory for ever.
             (self.places, self.entries, self.free) = (HashMap::new(), Vec::new(), NONE);

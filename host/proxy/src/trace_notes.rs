@@ -4,19 +4,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Version;
+use bytes::Bytes;
 use http::request::Parts;
+use http::{HeaderName, HeaderValue, Version};
 use watchgate_hooks::PolicyCall;
-use watchgate_mcp::trace_meta::{MetaText, trace_of};
+use watchgate_mcp::trace_meta::{MetaText, trace_of, with_trace};
 use watchgate_mcp::{Direction, Envelope, MessageKind, Outcome, RequestId};
 use watchgate_telemetry::{
     InvalidTraceContext, SpanId, Telemetry, TraceContext, TraceContextInvalid, TraceId, TraceInterest, TraceParent, UpstreamCause,
 };
 
 use crate::client_connection::Caller;
+use crate::config::Propagation;
 use crate::content::Captured;
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
+use crate::forward::Outgoing;
+use crate::headers;
 use crate::trace_record::Verdict;
 
 /// Calls of plugins that are noted for one exchange: a stream has no end of events.
@@ -144,6 +148,30 @@ impl TraceNotes {
     /// Forgets what was said in a call that ended so, where that is not to be recorded.
     pub(crate) fn settle_capture(&mut self, telemetry: &Telemetry, outcome: Outcome) {
         self.captured = self.captured.take().filter(|_| telemetry.capture().wants(outcome == Outcome::Ok));
+    }
+
+    /// Tells the server which span is the parent of what it does. Not the credentials of later refusals, which belong to no trace.
+    pub(crate) fn propagate(&self, propagation: Propagation, outgoing: &mut Outgoing, is_one_operation: bool) {
+        if !propagation.headers && propagation.meta.is_none() {
+            return;
+        }
+        let parent = self.for_server().text();
+        if propagation.headers
+            && let Ok(value) = HeaderValue::from_str(parent.as_str())
+        {
+            outgoing.headers.insert(HeaderName::from_static("traceparent"), value);
+            // Without a parent it was the state of nothing.
+            match self.context.tracestate.as_deref().and_then(|state| HeaderValue::from_str(state).ok()) {
+                Some(state) => drop(outgoing.headers.insert(HeaderName::from_static("tracestate"), state)),
+                None => headers::remove(&mut outgoing.headers, &HeaderName::from_static("tracestate")),
+            }
+        }
+        if let Some(how) = propagation.meta.filter(|_| is_one_operation)
+            && let Some(body) = with_trace(outgoing.body.data(), how, parent.as_str(), self.context.tracestate.as_deref())
+        {
+            headers::settle_length(&mut outgoing.headers, Some(body.len() as u64));
+            outgoing.body.replace(Bytes::from(body));
+        }
     }
 
     /// The context for the server: the attempt that reaches it is the parent of what it does.

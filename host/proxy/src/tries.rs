@@ -26,9 +26,9 @@ pub(crate) struct Tries<'a> {
 }
 
 impl<'a> Tries<'a> {
-    /// Of a request whose answer must begin at `deadline`, and that may go to one endpoint `only` or to any.
-    pub(crate) fn new(shared: &'a Shared, server: &'a Server, only: Option<usize>, begun: Moment, deadline: Moment) -> Self {
-        let until = deadline.min(begun + server.config.timeouts.connect);
+    /// Of a request that begins now, and may go to one endpoint `only` or to any.
+    pub(crate) fn new(shared: &'a Shared, server: &'a Server, only: Option<usize>) -> Self {
+        let until = Moment::now() + server.config.timeouts.connect;
         Self { shared, server, only, tried: Vec::new(), waits: 0, until, fault: None }
     }
 

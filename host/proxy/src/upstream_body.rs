@@ -38,7 +38,8 @@ impl UpstreamBody {
             frame = Pin::new(&mut self.incoming).poll_frame(context);
         }
         match &frame {
-            Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.release(),
+            // Behind trailers nothing comes, and nobody asks for it.
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() || self.incoming.is_end_stream() => self.release(),
             Poll::Ready(None) => {
                 // For hyper a stream that is reset with NO_ERROR has ended. Without an END_STREAM before it, something is missing (RFC 9113, 8.1).
                 self.is_cut = matches!(self.carrier, Some(Carrier::Http2(_))) && !self.incoming.is_end_stream();
@@ -54,7 +55,12 @@ impl UpstreamBody {
                     lease.endpoint.complain(cause::of_http(error), &cause::in_full(error));
                 }
             }
-            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+            Poll::Ready(Some(Ok(_))) => {
+                if let Some(lease) = &mut self.lease {
+                    lease.note_body();
+                }
+            }
+            Poll::Pending => {}
         }
         frame
     }
@@ -83,7 +89,11 @@ impl UpstreamBody {
 
     /// Gives the connection back.
     pub(crate) fn release(&mut self) {
-        let lease = self.lease.take();
+        let mut lease = self.lease.take();
+        if let Some(lease) = &mut lease {
+            // An end is an answer, too.
+            lease.note_body();
+        }
         // Room on a shared connection is given back by dropping it.
         if let (Some(Carrier::Http1(connection)), Some(lease)) = (self.carrier.take(), &lease) {
             lease.endpoint.pool.put(connection);

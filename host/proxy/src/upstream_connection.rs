@@ -72,9 +72,10 @@ impl Carrier {
 
 impl UpstreamConnection {
     /// Begins HTTP on a fresh connection.
-    pub(crate) async fn open(stream: UpstreamStream) -> hyper::Result<Self> {
+    pub(crate) async fn open(stream: UpstreamStream, preserves_case: bool) -> hyper::Result<Self> {
         let (sender, driver) = http1::Builder::new()
             .max_headers(256)
+            .preserve_header_case(preserves_case)
             // A proxy takes the space off (RFC 9112, 5.1).
             .allow_spaces_after_header_name_in_responses(true)
             .handshake(TokioIo::new(stream))
@@ -139,7 +140,7 @@ mod tests {
         let handle = stream.try_clone().unwrap();
         stream.set_nonblocking(true).unwrap();
         let mut server = listener.accept().await.unwrap().0;
-        let mut connection = UpstreamConnection::open(MaybeTls::Tcp(TcpStream::from_std(stream).unwrap())).await.unwrap();
+        let mut connection = UpstreamConnection::open(MaybeTls::Tcp(TcpStream::from_std(stream).unwrap()), false).await.unwrap();
         check_answered(&mut connection, &mut server).await;
         (connection, server, handle)
     }

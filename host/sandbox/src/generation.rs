@@ -94,7 +94,7 @@ impl Generation {
     async fn keep(&self, instance: Instance) {
         if self.only_derives() {
             *self.derivation.lock().await = Some(instance);
-        } else if let Some((mut slot, _)) = self.slots.take(Duration::ZERO).await {
+        } else if let Some((mut slot, _)) = self.slots.take(Duration::ZERO, 0).await {
             slot.instance = Some(instance);
             slot.put_back();
         }
@@ -149,7 +149,8 @@ impl Generation {
     pub(crate) async fn call(&self, kind: PluginKind, ask: Ask, loan: Loan) -> Result<(Answer, Loan), HookFailure> {
         self.check_quarantine()?;
         let limits = &self.plugin.settings.limits;
-        let Some((mut slot, wall)) = self.slots.take(limits.wall_of(kind, loan.bytes())).await else {
+        let bytes = loan.bytes();
+        let Some((mut slot, wall)) = self.slots.take(limits.wall_of(kind, bytes), bytes).await else {
             return Err(HookFailure::new(FailureReason::NoCapacity, "no instance came free in time"));
         };
         // Again: the calls ahead of this one may have been what it takes.
@@ -160,7 +161,7 @@ impl Generation {
         let Some(instance) = slot.instance.as_mut() else {
             return Err(HookFailure::new(FailureReason::Start, "the slot has no instance"));
         };
-        let (cpu, is_telemetry) = (limits.cpu_of(kind, loan.bytes()), loan.is_telemetry());
+        let (cpu, is_telemetry) = (limits.cpu_of(kind, bytes), loan.is_telemetry());
         let result = instance.run(&self.code, ask, loan, cpu, wall).await;
         let hearing = self.count(&result, is_telemetry);
         if result.is_err() {

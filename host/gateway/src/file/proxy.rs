@@ -17,6 +17,8 @@ pub struct ProxySettings {
     pub server_limits: ServerLimits,
     /// Whether servers are probed that do not say it themselves.
     pub probe: bool,
+    /// Whether names of header fields keep their case.
+    pub preserves_header_case: bool,
 }
 
 impl Default for ProxySettings {
@@ -27,6 +29,7 @@ impl Default for ProxySettings {
             server_timeouts: ServerTimeouts::default(),
             server_limits: ServerLimits::default(),
             probe: true,
+            preserves_header_case: false,
         }
     }
 }
@@ -38,6 +41,7 @@ pub fn read(reader: &mut FileReader<'_>, top: &Part<'_, '_>) -> ProxySettings {
     read_server_timeouts(reader, &part, &mut settings.server_timeouts);
     read_server_limits(reader, &part, &mut settings.server_limits);
     settings.probe = reader.flag(&part, "probe").unwrap_or(settings.probe);
+    settings.preserves_header_case = reader.flag(&part, "preserve_header_case").unwrap_or(settings.preserves_header_case);
     let Timeouts { client_head, client_body, drain_delay, drain, pending, session_idle } = &mut settings.timeouts;
     let deadlines = [
         ("client_head_timeout", client_head),

@@ -93,20 +93,21 @@ impl Mounting {
     pub(crate) fn to_client(&self, path: &str) -> Option<String> {
         let Some(below) = &self.below else { return Some(path.to_owned()) };
         let mut candidates =
-            [(path == below.meant()).then_some(""), path.starts_with(WELL_KNOWN).then_some(path), path.strip_prefix(&*below.base)];
+            [(path == below.meant_now()).then_some(""), path.starts_with(WELL_KNOWN).then_some(path), path.strip_prefix(&*below.base)];
         let leads_there = |rest: &&str| below.reach(rest).as_deref() == Some(path);
         let rest = candidates.iter_mut().find_map(|rest| rest.take().filter(leads_there))?;
         Some(format!("{}{rest}", below.seen))
     }
 
-    /// The server has sent a client from what the mount stands for to `path`. Where that differs by a slash at its end alone, the mount stands for it from
-    /// now on, and this is the path that the client uses.
-    pub(crate) fn follow(&self, path: &str) -> Option<String> {
+    /// The server has sent a client on from `asked` to `path`. Where `asked` is what the mount stands for, and the other differs by a slash at its end alone,
+    /// the mount stands for that from now on, and this is the path that the client uses.
+    pub(crate) fn follow(&self, asked: &str, path: &str) -> Option<String> {
         let below = self.below.as_ref()?;
-        if path != below.turned() {
+        let is_turned = below.other_slash.0.load(Ordering::Relaxed);
+        if asked != below.meant(is_turned) || path != below.meant(!is_turned) {
             return None;
         }
-        below.other_slash.0.fetch_xor(true, Ordering::Relaxed);
+        below.other_slash.0.store(!is_turned, Ordering::Relaxed);
         Some(format!("{}/", below.seen))
     }
 
@@ -119,14 +120,14 @@ impl Mounting {
 }
 
 impl Below {
-    /// What the mount alone stands for.
-    fn meant(&self) -> String {
-        if self.other_slash.0.load(Ordering::Relaxed) { other_slash(&self.exact) } else { self.exact.clone() }
+    /// What the mount alone stands for now.
+    fn meant_now(&self) -> String {
+        self.meant(self.other_slash.0.load(Ordering::Relaxed))
     }
 
-    /// The same with, or without, the slash at its end.
-    fn turned(&self) -> String {
-        if self.other_slash.0.load(Ordering::Relaxed) { self.exact.clone() } else { other_slash(&self.exact) }
+    /// The URL's path, or the same with, or without, the slash at its end.
+    fn meant(&self, is_turned: bool) -> String {
+        if is_turned { other_slash(&self.exact) } else { self.exact.clone() }
     }
 
     /// `rest` is what follows the mount.
@@ -138,7 +139,7 @@ impl Below {
         let path = match rest {
             // The mount alone means the URL that was configured, as it was written: what users paste into a client.
             "" | "/" if self.exact.is_empty() => "/".to_owned(),
-            "" | "/" => self.meant(),
+            "" | "/" => self.meant_now(),
             rest if !rest.starts_with('/') => return None,
             rest if rest.starts_with(WELL_KNOWN) => rest.to_owned(),
             rest => format!("{}{rest}", self.base),
@@ -234,17 +235,17 @@ mod tests {
     fn a_server_that_wants_a_slash_gets_it() {
         for (exact, other) in [("/mcp", "/mcp/"), ("/mcp/", "/mcp")] {
             let mounting = mounting(exact);
-            assert_eq!(mounting.follow("/mcp/x"), None);
+            assert_eq!(mounting.follow(exact, "/mcp/x"), None);
             assert_eq!(mounting.to_server("/weather/").as_deref(), Some(exact));
-            assert_eq!(mounting.follow(other).as_deref(), Some("/weather/"));
+            assert_eq!(mounting.follow(exact, other).as_deref(), Some("/weather/"));
             assert_eq!(mounting.to_server("/weather/").as_deref(), Some(other));
             assert_eq!((mounting.to_client(other).as_deref(), mounting.to_client(exact)), (Some("/weather"), None));
-            assert_eq!(mounting.follow(other), None);
+            assert_eq!(mounting.follow(exact, other), None);
             // And back, when it thinks better of it.
-            assert_eq!(mounting.follow(exact).as_deref(), Some("/weather/"));
+            assert_eq!(mounting.follow(other, exact).as_deref(), Some("/weather/"));
             assert_eq!(mounting.to_server("/weather").as_deref(), Some(exact));
         }
-        assert_eq!(Mounting { below: None }.follow("/mcp/"), None);
+        assert_eq!(Mounting { below: None }.follow("/mcp", "/mcp/"), None);
     }
 
     #[test]

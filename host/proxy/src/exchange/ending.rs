@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use watchgate_mcp::Outcome;
 use watchgate_telemetry::{AccessLine, ErrorType, ExchangeFinished, SpanId, TraceId, is_call};
 
@@ -40,9 +41,9 @@ impl Exchange {
         let how = if how == Outcome::Cancelled && self.ends_by_closing() { Outcome::Ok } else { how };
         self.places = Places::default();
         self.settle_operations(how);
-        let outcome = match (how, self.worst) {
+        let outcome = match (how, self.failure) {
             (Outcome::Ok, Outcome::Ok) if self.status >= 400 => Outcome::HttpError,
-            (Outcome::Ok, worst) => worst,
+            (Outcome::Ok, failure) => failure,
             (how, _) => how,
         };
         let (duration, upstream) = (self.timing.started().elapsed(), self.timing.upstream());
@@ -149,15 +150,17 @@ impl Exchange {
     /// Ends what is still open when the response is over.
     fn settle_operations(&mut self, how: Outcome) {
         let upstream = self.timing.upstream();
-        let ok_stream = how == Outcome::Ok && (200..300).contains(&self.status);
-        if !ok_stream {
+        let is_accepted = how == Outcome::Ok && (200..300).contains(&self.status);
+        if !is_accepted {
             self.take_back();
         }
+        // What has ended in another way was to be the answer itself.
+        let may_go_on = is_accepted && (self.is_stream || self.status == StatusCode::ACCEPTED.as_u16());
         for operation in std::mem::take(&mut self.operations) {
             let is_request = operation.is_request;
             // In legacy eras a server may close the stream and answer on a later one.
             if is_request
-                && ok_stream
+                && may_go_on
                 && !operation.is_listen()
                 && !self.is_unread
                 && let Some(session) = self.session

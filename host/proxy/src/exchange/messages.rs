@@ -20,9 +20,13 @@ impl Exchange {
                 if self.protocol_version.is_none() {
                     self.protocol_version = envelope.protocol_version.as_deref().and_then(|version| known_version(version.as_bytes()));
                 }
-                let Some(operation) = OpenOperation::from_envelope(Direction::ClientToServer, envelope, self.timing.started(), text) else {
-                    return;
-                };
+                let operation = OpenOperation::from_envelope(Direction::ClientToServer, envelope, self.timing.started(), text);
+                let Some(mut operation) = operation else { return };
+                if let (Some(session), Some(id)) = (self.session, &operation.id)
+                    && self.shared.plan.load().config.expects_policies
+                {
+                    operation.open_id = Some(self.shared.open_ids.open(session, id.clone()));
+                }
                 self.line.note_operation(&operation);
                 // A notification is answered by the status of the exchange: it stays open until then. A body has no more messages than this, see `scan`.
                 debug_assert!(self.operations.len() < MAX_ELEMENTS);
@@ -130,7 +134,7 @@ impl Exchange {
     pub(crate) fn asked(&self, id: Option<&RequestId>) -> Option<(Box<str>, Option<Box<str>>)> {
         let mut found = self.operations.iter().filter(|operation| id.is_none_or(|id| operation.id.as_ref() == Some(id)));
         match (found.next(), found.next(), id, self.session) {
-            (Some(only), None, ..) => (!only.is_ambiguous).then(|| (only.method.as_str().into(), only.name.clone())),
+            (Some(only), None, ..) => only.certainly(),
             (None, _, Some(id), Some(session)) => self.shared.pending.peek(session, Direction::ClientToServer, id),
             _ => None,
         }

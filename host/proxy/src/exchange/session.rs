@@ -11,7 +11,9 @@ use crate::session_hash::session_hash;
 impl Exchange {
     /// Notes the session that the server's answer names, and tells whether it names one.
     pub(crate) fn note_session(&mut self, headers: &HeaderMap) -> bool {
-        let Some(session) = headers.get(mcp_header::MCP_SESSION_ID) else { return false };
+        // The session of HTTP+SSE is known by its URL, under which the calls wait: no header changes that.
+        let header = headers.get(mcp_header::MCP_SESSION_ID).filter(|_| self.message_stream.is_none());
+        let Some(session) = header else { return false };
         let key = self.shared.session_key(&self.server, session.as_bytes());
         if self.session != Some(key) {
             self.session = Some(key);

@@ -155,10 +155,11 @@ fn an_endpoint_that_clients_give_up_is_passed_over() {
     let endpoint = hangs.address().to_string();
     let given_up = |count: usize| {
         let mut waiting: Vec<_> = Vec::new();
-        wait_until("calls are with the endpoint that hangs", || {
+        while hangs.requests().len() < count {
             waiting.push(rig.open(&[], CALL));
-            (hangs.requests().len() == count).then_some(())
-        });
+            let have_come = || (stays.requests().len() + hangs.requests().len() == waiting.len()).then_some(());
+            wait_until("the call is with one of the endpoints", have_come);
+        }
         waiting
     };
     // Two that have waited for long, seen by the gateway's own clock: nothing else says how long a client is patient.

@@ -1,10 +1,10 @@
 //! Bodies that come slowly, and bodies that are many: what they hold while they are gathered.
 
-use watchgate_proxy::{ClientAddresses, Limits, ProxyConfig, ServerLimits};
+use watchgate_proxy::{ClientAddresses, Limits, ProxyConfig, RateKey, ServerLimits};
 use watchgate_tests::http1::request;
 use watchgate_tests::{Connection, Scripted};
 
-use crate::limits::{answering, check_counted, limited};
+use crate::limits::{answering, check_counted, limited, rated};
 use crate::rig::{CALL, RESULT, Rig, check_fault, config, post, server};
 
 const KIB: usize = 1 << 10;
@@ -24,6 +24,20 @@ fn a_body_that_is_not_here_yet_takes_no_place() {
         slow.send(&whole[whole.len() - 1..]).unwrap();
         assert_eq!(slow.reply().unwrap().status(), 200);
     }
+}
+
+/// The client is not to ask again behind what nobody reads.
+#[test]
+fn a_refusal_ends_a_connection_whose_body_was_not_read() {
+    let upstream = answering();
+    let rig = Rig::new(rated(upstream.address(), RateKey::Address));
+    let padded = |bytes: usize| format!("{CALL}{}", " ".repeat(bytes));
+    let statuses: Vec<_> = [0, 0, 0, 1000 * KIB]
+        .into_iter()
+        .map(|bytes| rig.post(&padded(bytes)))
+        .map(|reply| (reply.status(), reply.head.header("connection").map(str::to_owned)))
+        .collect();
+    assert_eq!(statuses, [(200, None), (200, None), (429, None), (429, Some("close".to_owned()))]);
 }
 
 /// A proxy that holds 4 MiB of whole messages, and knows its clients by what they say.

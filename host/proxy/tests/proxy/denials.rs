@@ -271,6 +271,35 @@ fn what_may_be_read_in_two_ways_is_shown_to_every_policy() {
     assert!(rig.post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).text().contains("DENY"));
 }
 
+/// HTTP+SSE (2024-11-05) has no session but the URL that its stream names.
+#[test]
+fn a_request_on_the_stream_of_http_sse_is_refused_where_its_client_posts() {
+    let upstream = Scripted::start(|exchange| {
+        if exchange.request.head.method() != "GET" {
+            return exchange.respond(202, &[], b"");
+        }
+        exchange.event_stream()?;
+        exchange.chunk("event: endpoint\ndata: /messages/?session_id=5f0c\n\n")?;
+        exchange
+            .chunk(format!("data: {}\n\n", json!({"jsonrpc": "2.0", "id": 3, "method": "sampling/createMessage", "params": "DENY"})))?;
+        exchange.client_left().map(drop)
+    });
+    let rig = Rig::before(&upstream.url());
+    let mut client = rig.connect();
+    client.send(&watchgate_tests::http1::request("GET", "/sse", &[("Accept", "text/event-stream"), ("X-Key", "k")], b"")).unwrap();
+    let refusal = wait_until("the server is told", || upstream.requests().into_iter().find(|request| request.head.method() == "POST"));
+    assert_eq!((refusal.head.target(), refusal.head.header("x-key")), ("/messages/?session_id=5f0c", Some("k")));
+    check_error(&serde_json::from_slice(&refusal.body).unwrap(), &json!(3));
+}
+
+#[test]
+fn a_denied_event_that_is_no_message_is_a_denial_too() {
+    let upstream = answering("DENY", true);
+    let rig = Rig::before(&upstream.url());
+    assert!(!rig.post(&call(&json!(1), "fine")).text().contains("DENY"));
+    rig.wait_for("watchgate_http_requests_total", &[("outcome", "denied")], 1.0);
+}
+
 #[test]
 fn denied_messages_are_counted_as_denied() {
     let upstream = answering("{}", false);

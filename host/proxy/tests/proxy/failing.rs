@@ -113,6 +113,41 @@ fn an_answer_that_falls_silent_is_a_failure_and_one_whose_client_leaves_is_none(
     rig.wait_for("watchgate_endpoint_requests_total", &[("result", "ok")], 1.0);
 }
 
+/// What a call is counted as whose client leaves when it has seen this much of the answer.
+#[track_caller]
+fn check_left(answer: Answer, seen: &str, result: &str) {
+    let upstream = Scripted::start(answer);
+    let rig = unprobed(guarded(&[upstream.address()]));
+    let mut leaves = rig.open(&[("Mcp-Method", "subscriptions/listen")], CALL);
+    assert_eq!(leaves.head().unwrap().status(), 200);
+    if !seen.is_empty() {
+        leaves.body_until(seen).unwrap();
+    }
+    drop(leaves);
+    rig.wait_for("watchgate_endpoint_requests_total", &[("result", result)], 1.0);
+}
+
+/// Whatever a header says of the call.
+#[test]
+fn the_head_of_a_stream_alone_is_no_answer() {
+    let silent: Answer = |exchange| {
+        exchange.event_stream()?;
+        exchange.client_left().map(drop)
+    };
+    check_left(silent, "", "abandoned");
+    let speaking: Answer = |exchange| {
+        exchange.event_stream()?;
+        exchange.chunk("data: hello\n\n")?;
+        exchange.client_left().map(drop)
+    };
+    check_left(speaking, "hello", "ok");
+    let empty: Answer = |exchange| {
+        exchange.event_stream()?;
+        exchange.end()
+    };
+    check_counted(empty, "POST", "ok", "closed");
+}
+
 #[test]
 fn connections_are_not_used_again_for_a_while_after_one_was_closed_under_a_request() {
     // Each answers once, and ends when it is asked again.

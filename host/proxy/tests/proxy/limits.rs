@@ -336,5 +336,6 @@ fn a_body_that_does_not_come_in_time_is_answered() {
     slow.send(&request("POST", "/mcp", &[("Content-Length", "100")], b"{")).unwrap();
     let reply = slow.reply().unwrap();
     assert_eq!((reply.status(), reply.json().unwrap()["error"]["code"].as_i64()), (408, Some(-31006)));
+    assert_eq!(reply.head.header("connection"), Some("close"), "what follows cannot be found");
     assert!(upstream.requests().is_empty());
 }

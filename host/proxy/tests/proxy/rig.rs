@@ -49,6 +49,7 @@ pub fn config(servers: Vec<ServerConfig>) -> ProxyConfig {
         auth: None,
         propagation: Propagation::default(),
         expects_policies: false,
+        preserves_header_case: false,
     }
 }
 

@@ -26,8 +26,19 @@ fn trailing(content_type: &'static str, pieces: &'static [&'static str]) -> Scri
         for piece in pieces {
             exchange.chunk(piece)?;
         }
-        exchange.write(b"0\r\nX-Sum: abc\r\nX-Other: def\r\n\r\n")
+        exchange.end_with("X-Sum: abc\r\nX-Other: def\r\n")
     })
+}
+
+/// And so does the connection to the server, which is used again.
+#[test]
+fn an_answer_with_trailers_leaves_its_connection_open() {
+    let upstream = trailing("application/json", &[RESULT]);
+    let rig = crate::rig::unprobed(server(&[upstream.address()]));
+    for _ in 0..3 {
+        check_trailers(&ask(&rig, &plain("TE: trailers\r\nConnection: TE\r\n")));
+    }
+    assert_eq!(upstream.connections(), 1);
 }
 
 #[track_caller]

@@ -108,7 +108,7 @@ impl Generation {
         }
         let limits = &self.plugin.settings.limits;
         let wall = self.kinds.iter().map(|kind| limits.wall_of(*kind, 0)).max().unwrap_or_default();
-        let Some((mut slot, _)) = self.slots.take(wall).await else { return false };
+        let Some((mut slot, _)) = self.slots.take(wall, 0).await else { return false };
         slot.instance = None;
         let is_well = self.answers_samples(&mut slot.instance).await;
         self.finish(slot);

@@ -86,6 +86,12 @@ pub(super) const PROXY: Section = Section {
             "whether the gateway looks by itself whether servers are up. Off, nothing is sent to them but what clients ask, and plugins with a grant for it",
         ),
         Key::new(
+            "preserve_header_case",
+            Form::Flag,
+            Is("false"),
+            "whether names of header fields pass over HTTP/1.1 as they were written, for peers that are particular about it, and not in lower case; for connections that are opened from then on",
+        ),
+        Key::new(
             "max_connections",
             MANY,
             Is("10000"),
