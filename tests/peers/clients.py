@@ -7,7 +7,8 @@ everything that it then does; and lest they wait for one another, only a few run
 
 Whoever connects to SOCKET is told `turn` when it is its turn, and then sends its order, one line of JSON:
 `url`, the script's argument; `environment`, what it finds there besides; `stdout` and `stderr`, files for
-what it writes. The answer is its exit code.
+what it writes; `moved`, a port and the one of this machine that the client reaches in its place, or null.
+The answer is its exit code.
 """
 
 import ctypes
@@ -29,11 +30,27 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def move(port: int, place: int) -> None:
+    """What happens when a gateway takes over the name of a server: who goes there comes to the gateway."""
+    connect = socket.socket.connect
+
+    def connect_moved(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[1] == port:
+            if self.family == socket.AF_INET6:
+                raise ConnectionRefusedError("the gateway listens on 127.0.0.1")
+            address = ("127.0.0.1", place)
+        connect(self, address)
+
+    socket.socket.connect = connect_moved
+
+
 def run(script: str, order: dict[str, Any]) -> NoReturn:
     end_with_parent()
     for file, descriptor in ((order["stdout"], 1), (order["stderr"], 2)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
     os.environ.update(order["environment"])
+    if order["moved"]:
+        move(*order["moved"])
     sys.argv = [script, order["url"]]
     runpy.run_path(script, run_name="__main__")
     sys.exit(0)

@@ -56,9 +56,9 @@ pub fn of_server(peers: &Peers, revision: Revision, url: &str) -> Result<Checks>
 pub enum Route<'a> {
     /// Nothing.
     Direct,
-    /// A gateway that is told the URL of its server, with the plugins of a folder.
-    Gateway(Option<&'a PluginFolder>),
-    /// A gateway that is also told the URL under which the client knows the server.
+    /// A gateway that has taken over the server's name, with the plugins of a folder: the client keeps its URL.
+    Name(Option<&'a PluginFolder>),
+    /// A gateway with a name of its own, which it is told.
     Public(Option<&'a PluginFolder>),
 }
 
@@ -68,7 +68,7 @@ impl<'a> Route<'a> {
         let path = |folder: Option<&'a PluginFolder>| folder.map_or("-", PluginFolder::path);
         match self {
             Self::Direct => ["direct", "-"],
-            Self::Gateway(folder) => ["gateway", path(folder)],
+            Self::Name(folder) => ["name", path(folder)],
             Self::Public(folder) => ["public", path(folder)],
         }
     }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use wasmtime::{Engine, EngineWeak};
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without any call before the thread parks. Waking it costs the next call some microseconds, so it outlives short gaps.
 const LINGER: u32 = 5;
-/// One call in the low half of `Shared::calls`.
+/// Counters of calls: more than workers, on the machines of most.
+const SHARDS: usize = 16;
+/// One call in the low half of a shard.
 const RUNNING: u64 = 1;
 /// One call in its high half, and the mask of the low half by one less.
 const STARTED: u64 = 1 << 32;
@@ -25,17 +27,37 @@ pub(crate) struct Ticker {
 }
 
 struct Shared {
-    /// Calls running now in the low 32 bits; calls ever started, wrapping, in the high ones. One word, so that a call costs one atomic
-    /// operation at each end.
-    calls: AtomicU64,
+    shards: [Shard; SHARDS],
     parked: AtomicBool,
     stopped: AtomicBool,
+}
+
+/// Calls running now in the low 32 bits; calls ever started, wrapping, in the high ones. One word, so that a call costs one atomic operation at each
+/// end; and one for each thread, on a cache line of its own, so that workers do not wait for each other's.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(AtomicU64);
+
+impl Shared {
+    /// Of all threads.
+    fn calls(&self) -> u64 {
+        self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.0.load(Ordering::SeqCst)))
+    }
+}
+
+/// The place of this thread's counter.
+fn own_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    }
+    OWN.with(|own| *own)
 }
 
 impl Ticker {
     /// Starts the thread. It holds the engine weakly and ends with this value.
     pub(crate) fn start(engine: &Engine) -> io::Result<Self> {
-        let shared = Arc::new(Shared { calls: AtomicU64::new(0), parked: AtomicBool::new(false), stopped: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { shards: Default::default(), parked: AtomicBool::new(false), stopped: AtomicBool::new(false) });
         let (engine, seen) = (engine.weak(), Arc::clone(&shared));
         let handle = thread::Builder::new().name("watchgate-epoch".to_owned()).spawn(move || tick(&engine, &seen))?;
         Ok(Self { shared, thread: handle.thread().clone() })
@@ -44,11 +66,12 @@ impl Ticker {
     /// Says that a call runs until the answer is dropped.
     pub(crate) fn enter(&self) -> Running<'_> {
         // Sequentially consistent, as is `tick`: either the thread sees this call before it parks, or this sees that it is parked.
-        self.shared.calls.fetch_add(STARTED + RUNNING, Ordering::SeqCst);
+        let shard = &self.shared.shards[own_shard()].0;
+        shard.fetch_add(STARTED + RUNNING, Ordering::SeqCst);
         if self.shared.parked.load(Ordering::SeqCst) {
             self.thread.unpark();
         }
-        Running { ticker: self }
+        Running { shard }
     }
 }
 
@@ -61,19 +84,20 @@ impl Drop for Ticker {
 
 /// A call that needs epochs to advance.
 pub(crate) struct Running<'a> {
-    ticker: &'a Ticker,
+    /// Where it was counted, wherever it ends.
+    shard: &'a AtomicU64,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.ticker.shared.calls.fetch_sub(RUNNING, Ordering::Release);
+        self.shard.fetch_sub(RUNNING, Ordering::Release);
     }
 }
 
 fn tick(engine: &EngineWeak, shared: &Shared) {
     let (mut seen, mut quiet) = (0, 0);
     while !shared.stopped.load(Ordering::SeqCst) {
-        let calls = shared.calls.load(Ordering::SeqCst);
+        let calls = shared.calls();
         let idle = calls == seen && calls & (STARTED - 1) == 0;
         quiet = if idle { quiet + 1 } else { 0 };
         seen = calls;
@@ -86,7 +110,7 @@ fn tick(engine: &EngineWeak, shared: &Shared) {
             continue;
         }
         shared.parked.store(true, Ordering::SeqCst);
-        if shared.calls.load(Ordering::SeqCst) == seen && !shared.stopped.load(Ordering::SeqCst) {
+        if shared.calls() == seen && !shared.stopped.load(Ordering::SeqCst) {
             thread::park();
         }
         shared.parked.store(false, Ordering::SeqCst);

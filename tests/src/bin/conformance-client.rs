@@ -1,12 +1,12 @@
 //! Runs an MCP client against a server through a gateway of its own: what the conformance suite takes for the client under test.
 //!
 //! ```text
-//! conformance-client direct|gateway|public PLUGINS SOCKET URL
+//! conformance-client direct|name|public PLUGINS SOCKET URL
 //! ```
 //!
-//! The suite adds URL, that of its mock server. `direct` lets the client talk to it, `gateway` puts a gateway between the two that is told URL,
-//! `public` one that is also told the URL under which the client knows it. PLUGINS is a folder, or `-`. The client runs where peers/clients.py
-//! listens on SOCKET, when it is its turn; nothing is started before.
+//! The suite adds URL, that of its mock server. `direct` lets the client talk to it. The others put a gateway between the two: with `name` it has
+//! taken over the server's name, so that the client keeps URL and reaches the gateway there; with `public` it has a URL of its own, which both are
+//! told. PLUGINS is a folder, or `-`. The client runs where peers/clients.py listens on SOCKET, when it is its turn; nothing is started before.
 
 use std::env;
 use std::fs;
@@ -37,15 +37,19 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[&str]) -> Result<u8> {
-    let [route, plugins, socket, url] = *words else { bail!("usage: conformance-client direct|gateway|public PLUGINS SOCKET URL") };
+    let [route, plugins, socket, url] = *words else { bail!("usage: conformance-client direct|name|public PLUGINS SOCKET URL") };
     let (origin, path) = split(url)?;
     let plugins = if plugins == "-" { Vec::new() } else { vec!["--plugins", plugins] };
     let turn = take_turn(socket)?;
     match route {
-        "direct" => client(turn, url),
-        "gateway" => {
+        "direct" => client(turn, url, None),
+        "name" => {
             let gateway = Gateway::try_start(&[&["--upstream", origin], plugins.as_slice()].concat(), &GatewayOptions::default())?;
-            client(turn, &format!("http://localhost:{}{path}", gateway.traffic.port()))
+            let port = origin.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).with_context(|| format!("no port in {origin}"))?;
+            let code = client(turn, url, Some([port, gateway.traffic.port()]))?;
+            let requests = gateway.metrics().metric("watchgate_http_requests_total", &[]);
+            ensure!(requests > 0.0, "the client did not come to the gateway");
+            Ok(code)
         }
         "public" => {
             let passage = Passage::new()?;
@@ -53,7 +57,7 @@ fn run(words: &[&str]) -> Result<u8> {
             let config = format!("[servers.default]\nurl = \"{origin}\"\nmount = \"root\"\npublic_url = \"{public}\"\n");
             let gateway = Gateway::try_start(&plugins, &GatewayOptions::config(&config))?;
             passage.lead_to(gateway.traffic);
-            client(turn, &(public + path))
+            client(turn, &(public + path), None)
         }
         other => bail!("no route {other:?}"),
     }
@@ -76,13 +80,13 @@ fn take_turn(socket: &str) -> Result<BufReader<UnixStream>> {
     Ok(turn)
 }
 
-/// Runs the client and gives its exit code; its output is this program's.
-fn client(mut turn: BufReader<UnixStream>, url: &str) -> Result<u8> {
+/// Runs the client and gives its exit code; its output is this program's. What is `moved` is a port, and the one that it finds there.
+fn client(mut turn: BufReader<UnixStream>, url: &str, moved: Option<[u16; 2]>) -> Result<u8> {
     let directory = TempDir::new()?;
     let [stdout, stderr] = ["stdout", "stderr"].map(|name| directory.path().join(name));
     let of_the_suite = env::vars().filter(|(name, _)| name.starts_with("MCP_CONFORMANCE_"));
     let environment: Map<String, Value> = of_the_suite.map(|(name, value)| (name, value.into())).collect();
-    let order = json!({"url": url, "environment": environment, "stdout": stdout, "stderr": stderr});
+    let order = json!({"url": url, "environment": environment, "stdout": stdout, "stderr": stderr, "moved": moved});
     turn.get_mut().set_read_timeout(Some(CLIENT_TIMEOUT))?;
     turn.get_mut().write_all(format!("{order}\n").as_bytes())?;
     let mut code = String::new();
