@@ -7,7 +7,6 @@ use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
 use hyper::body::Incoming;
-use tokio::time::timeout;
 use watchgate_telemetry::UpstreamCause;
 
 use crate::breaker::{Admitted, Attempt, Forced};
@@ -291,20 +290,20 @@ impl Attempting<'_> {
     async fn send(&self, mut carrier: Carrier, mut request: Request<WholeBody>) -> Result<(Response<Incoming>, Carrier), Failure> {
         self.address(&mut request, &carrier);
         let mut turned_away = false;
-        let (unsent, fault, cause, text) = match timeout(self.server.config.timeouts.head, carrier.send(request)).await {
-            Ok(Ok(response)) => return Ok((response, carrier)),
-            Err(_) => (None, Fault::HeadTimeout, UpstreamCause::Timeout, "no head of an answer in time".to_owned()),
-            Ok(Err(SendFailure::Unsent(unsent))) => (
+        let (unsent, fault, cause, text) = match carrier.send(request, self.server.config.timeouts.head).await {
+            Ok(response) => return Ok((response, carrier)),
+            Err(SendFailure::Late) => (None, Fault::HeadTimeout, UpstreamCause::Timeout, "no head of an answer in time".to_owned()),
+            Err(SendFailure::Unsent(unsent)) => (
                 Some(unsent),
                 Fault::BrokenAnswer,
                 UpstreamCause::Closed,
                 "the connection was closed before the request was sent".to_owned(),
             ),
-            Ok(Err(SendFailure::TurnedAway(unsent))) => {
+            Err(SendFailure::TurnedAway(unsent)) => {
                 turned_away = true;
                 (Some(unsent), Fault::BrokenAnswer, UpstreamCause::Refused, "the server refused the stream".to_owned())
             }
-            Ok(Err(SendFailure::Sent(error))) => (None, Fault::BrokenAnswer, cause::of_http(&error), cause::in_full(&error)),
+            Err(SendFailure::Sent(error)) => (None, Fault::BrokenAnswer, cause::of_http(&error), cause::in_full(&error)),
         };
         Err(Failure { unsent, turned_away, fault, attempt: Attempt::Failed, trouble: Trouble { cause, text } })
     }

@@ -38,6 +38,17 @@ impl Patience {
         Self { pace: Some(Pace { begun: patience.last, bytes: 0 }), ..patience }
     }
 
+    /// Begins again, now and with this limit. A timer that is set goes on, unless it would be too late.
+    pub(crate) fn renew(&mut self, limit: Duration) {
+        (self.limit, self.last) = (limit, Instant::now());
+        let deadline = self.deadline();
+        if let Some(timer) = &mut self.timer
+            && timer.deadline() > deadline
+        {
+            timer.as_mut().reset(deadline);
+        }
+    }
+
     /// Something came: now, which is returned for who wants to know it as well.
     pub(crate) fn note_progress(&mut self) -> std::time::Instant {
         self.last = Instant::now();
@@ -93,6 +104,19 @@ mod tests {
         }
         std::future::poll_fn(|context| patience.poll_over(context)).await;
         assert_eq!(begun.elapsed(), Duration::from_secs(40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn runs_out_anew_when_it_is_renewed_with_more_time_or_less() {
+        let mut patience = Patience::new(Duration::from_secs(10));
+        for (limit, over) in [(10, false), (100, false), (3, true), (20, true)].map(|(limit, over)| (Duration::from_secs(limit), over)) {
+            let begun = Instant::now();
+            patience.renew(limit);
+            let wait = if over { limit } else { limit - Duration::from_secs(1) };
+            let waited =
+                tokio::time::timeout(wait + Duration::from_millis(1), std::future::poll_fn(|context| patience.poll_over(context))).await;
+            assert_eq!(waited.is_ok(), over, "{limit:?} after {:?}", begun.elapsed());
+        }
     }
 
     /// A piece of `bytes` every `every`, of a body that may take ten seconds; how long it is waited for.

@@ -14,8 +14,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::unconstrained;
+use tokio::time::timeout;
 
 use crate::http2::Http2Stream;
+use crate::patience::Patience;
 use crate::tls::stream::UpstreamStream;
 use crate::whole_body::WholeBody;
 
@@ -34,6 +36,8 @@ pub(crate) struct UpstreamConnection {
     sender: http1::SendRequest<WholeBody>,
     /// `None` when the connection is over: only with it goes a request that it was given and has not begun to send.
     driver: Option<Pin<Box<Driver>>>,
+    /// For the head of each answer. Its timer stays set from one to the next, since setting one takes a lock.
+    patience: Patience,
     /// How long the server keeps it when it is not used, as far as it said so.
     pub(crate) idle_limit: Duration,
     /// When it was last put into the pool.
@@ -48,15 +52,17 @@ pub(crate) enum SendFailure {
     TurnedAway(Box<Request<WholeBody>>),
     /// The server may have seen it.
     Sent(hyper::Error),
+    /// No head came in time.
+    Late,
 }
 
 impl Carrier {
-    /// Sends a request and waits for the head of its response.
-    pub(crate) async fn send(&mut self, request: Request<WholeBody>) -> Result<Response<Incoming>, SendFailure> {
+    /// Sends a request and waits so long for the head of its response.
+    pub(crate) async fn send(&mut self, request: Request<WholeBody>, limit: Duration) -> Result<Response<Incoming>, SendFailure> {
         match self {
-            Self::Http1(connection) => connection.send(request).await,
+            Self::Http1(connection) => connection.send(request, limit).await,
             // On the heap, so that exchanges over HTTP/1.1 have no room for it.
-            Self::Http2(stream) => Box::pin(stream.send(request)).await,
+            Self::Http2(stream) => Box::pin(timeout(limit, stream.send(request))).await.unwrap_or(Err(SendFailure::Late)),
         }
     }
 
@@ -80,23 +86,27 @@ impl UpstreamConnection {
             .allow_spaces_after_header_name_in_responses(true)
             .handshake(TokioIo::new(stream))
             .await?;
-        Ok(Self { sender, driver: Some(Box::pin(driver)), idle_limit: Duration::MAX, idle_since: Instant::now() })
+        let patience = Patience::new(Duration::MAX);
+        Ok(Self { sender, driver: Some(Box::pin(driver)), patience, idle_limit: Duration::MAX, idle_since: Instant::now() })
     }
 
-    async fn send(&mut self, request: Request<WholeBody>) -> Result<Response<Incoming>, SendFailure> {
-        let Self { sender, driver, .. } = self;
+    async fn send(&mut self, request: Request<WholeBody>, limit: Duration) -> Result<Response<Incoming>, SendFailure> {
+        let Self { sender, driver, patience, .. } = self;
+        patience.renew(limit);
         let mut response = std::pin::pin!(sender.try_send_request(request));
         std::future::poll_fn(|context| {
             // The driver goes first: it writes what was just queued and reads what has come. One that finds out only now that the server has closed
             // is over without an error, and the request that it was given would wait for ever.
             let _ = poll_driver(driver, context);
-            response.as_mut().poll(context)
+            match response.as_mut().poll(context) {
+                Poll::Ready(sent) => Poll::Ready(sent.map_err(|mut failure| match failure.take_message() {
+                    Some(request) => SendFailure::Unsent(Box::new(request)),
+                    None => SendFailure::Sent(failure.into_error()),
+                })),
+                Poll::Pending => patience.poll_over(context).map(|()| Err(SendFailure::Late)),
+            }
         })
         .await
-        .map_err(|mut failure| match failure.take_message() {
-            Some(request) => SendFailure::Unsent(Box::new(request)),
-            None => SendFailure::Sent(failure.into_error()),
-        })
     }
 
     fn poll_drive(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -133,6 +143,9 @@ mod tests {
     use super::*;
     use crate::tls::stream::MaybeTls;
 
+    /// Longer than any test takes.
+    const LONG: Duration = Duration::from_secs(600);
+
     /// A connection that has carried a request, and its server.
     async fn used() -> (UpstreamConnection, TcpStream, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,7 +166,7 @@ mod tests {
             }
             server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
         };
-        let (sent, ()) = tokio::join!(connection.send(request()), answering);
+        let (sent, ()) = tokio::join!(connection.send(request(), LONG), answering);
         assert!(sent.is_ok_and(|response| response.status() == 204));
         assert!(connection.is_reusable());
     }
@@ -178,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_on_a_connection_that_was_closed_a_moment_ago_comes_back() {
         let mut connection = closed().await;
-        let sent = tokio::time::timeout(Duration::from_secs(5), connection.send(request())).await;
+        let sent = tokio::time::timeout(Duration::from_secs(5), connection.send(request(), LONG)).await;
         assert!(matches!(sent, Ok(Err(SendFailure::Unsent(_)))), "it never left, and nobody else gets it");
         assert!(!connection.is_reusable());
     }
@@ -190,6 +203,17 @@ mod tests {
             let _ = std::pin::pin!(tokio::task::consume_budget()).poll(&mut Context::from_waker(Waker::noop()));
         }
         assert!(!connection.is_reusable());
+    }
+
+    #[tokio::test]
+    async fn each_answer_has_its_own_time_to_begin() {
+        let (mut connection, mut server, _) = used().await;
+        assert!(matches!(connection.send(request(), Duration::from_millis(50)).await, Err(SendFailure::Late)));
+        // What was sent was sent.
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"{}") {
+            server.read_buf(&mut asked).await.unwrap();
+        }
     }
 
     #[tokio::test]
