@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +21,7 @@ use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused, Limit};
 
 use crate::client_stream::{StreamBody, StreamExecutor};
 use crate::config::{Limits, Timeouts};
-use crate::departure::{Departure, Watched};
+use crate::departure::{Activity, Departure, Watched};
 use crate::life;
 use crate::listener::{Order, Speech};
 use crate::presence::Presence;
@@ -133,6 +134,13 @@ enum Teller {
     Others,
 }
 
+/// Why a connection ends that could go on.
+enum Summons {
+    Told(Teller),
+    /// Nothing was asked for long.
+    Quiet,
+}
+
 impl End {
     async fn told(&mut self) -> Teller {
         tokio::select! {
@@ -176,37 +184,45 @@ impl Connection {
         let Self { shared, timeouts, limits, preserves_case, mut departure, caller, mut end } = self;
         let asked = AtomicBool::new(false);
         let presence = end.presence.clone();
+        // In a set of their own, because they are asked only when there is something new with them: a connection is woken several times for each exchange.
+        let mut seldom = FuturesUnordered::new();
+        seldom.push(quiet(presence.clone(), departure.activity(), timeouts.client_head).map(|()| Summons::Quiet).boxed());
+        seldom.push(async move { Summons::Told(end.told().await) }.boxed());
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
             // No block around it: that would have room for it twice.
             life::serve(shared.clone(), caller, Some(presence.begin()), request).map(Ok::<_, Infallible>)
         });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.client_head)
+            // It would set a timer for each head, which takes a lock.
+            .header_read_timeout(None)
             .max_headers(limits.headers)
             .max_buf_size(limits.header_bytes)
             .auto_date_header(false)
             .preserve_header_case(preserves_case)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
-        let teller = tokio::select! {
-            result = departure.unless_left(connection.as_mut()) => {
-                return match result {
-                    // Nothing more was asked on a connection that had been used: that is how they end.
-                    Some(Err(error)) if error.is_timeout() && asked.load(Ordering::Relaxed) => Ok(()),
-                    Some(result) => Ok(result?),
-                    None => Ok(()),
-                };
-            }
-            teller = end.told() => teller,
+        let summons = tokio::select! {
+            // First, so that nothing that has come is overlooked.
+            biased;
+            result = departure.unless_left(connection.as_mut()) => return Ok(result.unwrap_or(Ok(()))?),
+            summons = seldom.select_next_some() => summons,
         };
-        // For hyper a connection on which nothing was asked yet is not idle.
-        if teller == Teller::Others && !asked.load(Ordering::Relaxed) {
-            return Ok(());
+        let asked = asked.load(Ordering::Relaxed);
+        match summons {
+            // Nothing more was asked on a connection that had been used: that is how they end.
+            Summons::Quiet => return if asked { Ok(()) } else { Err(Ended::SlowHead) },
+            // For hyper a connection on which nothing was asked yet is not idle.
+            Summons::Told(Teller::Others) if !asked => return Ok(()),
+            Summons::Told(_) => {}
         }
         connection.as_mut().graceful_shutdown();
-        departure.unless_left(connection).await.unwrap_or(Ok(())).map_err(Ended::Http)
+        tokio::select! {
+            biased;
+            result = departure.unless_left(connection) => Ok(result.unwrap_or(Ok(()))?),
+            // Half a head may be here, and never more of it.
+            _ = seldom.select_next_some() => Ok(()),
+        }
     }
 
     async fn serve_http2(self, stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>) -> Result<(), Ended> {
@@ -260,6 +276,16 @@ async fn read_first(stream: &mut TcpStream) -> io::Result<([u8; PREFACE.len()], 
         }
     }
     Ok((first, length))
+}
+
+/// Resolves when no exchange was going on and nothing was written for `limit` or up to a quarter more: exactly then, where there never was.
+async fn quiet(presence: Arc<Presence>, activity: Arc<Activity>, limit: Duration) {
+    let mut quarters = 0;
+    while quarters < 4 {
+        tokio::time::sleep(limit / 4).await;
+        let is_used = presence.busy() > 0 || activity.take_written();
+        quarters = if is_used { 0 } else { quarters + 1 };
+    }
 }
 
 /// Resolves when no exchange was going on for `limit`.

@@ -21,11 +21,19 @@ use tokio::time::{Instant, Sleep, sleep};
 /// How long nobody reads before the end is looked for in another way. A body that comes in many pieces is waited for in between, and costs no descriptor.
 const PATIENCE: Duration = Duration::from_millis(10);
 
+/// What goes on with the bytes of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// Whether somebody waits for bytes, and so hears of the end.
+    is_read: AtomicBool,
+    /// Whether some were written since somebody last looked.
+    is_written: AtomicBool,
+}
+
 /// The connection of a client, asked from outside of whoever reads it. It must not outlive the connection.
 pub(crate) struct Departure {
     socket: RawFd,
-    /// Whether somebody waits for bytes, and so hears of the end.
-    is_read: Arc<AtomicBool>,
+    activity: Arc<Activity>,
     /// Runs since nobody reads, if `is_waited`.
     patience: Option<Pin<Box<Sleep>>>,
     is_waited: bool,
@@ -45,18 +53,37 @@ pub(crate) struct Watched<S> {
     /// Given again before what follows them.
     first: Bytes,
     stream: S,
-    is_read: Arc<AtomicBool>,
+    activity: Arc<Activity>,
+}
+
+impl Activity {
+    /// Whether something was written since this was last called.
+    pub(crate) fn take_written(&self) -> bool {
+        self.is_written.swap(false, Ordering::Relaxed)
+    }
+
+    fn note_written(&self) {
+        // Read first: most writes find it set, and nobody else writes to its cache line.
+        if !self.is_written.load(Ordering::Relaxed) {
+            self.is_written.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Departure {
     /// Of a connection.
     pub(crate) fn of(stream: &TcpStream) -> Self {
-        Self { socket: stream.as_raw_fd(), is_read: Arc::default(), patience: None, is_waited: false, end: End::NotLookedFor }
+        Self { socket: stream.as_raw_fd(), activity: Arc::default(), patience: None, is_waited: false, end: End::NotLookedFor }
     }
 
     /// What is to be read in place of the connection, or of what is spoken over it, from which `first` was read.
     pub(crate) fn watch<S>(&self, stream: S, first: &[u8]) -> Watched<S> {
-        Watched { first: Bytes::copy_from_slice(first), stream, is_read: self.is_read.clone() }
+        Watched { first: Bytes::copy_from_slice(first), stream, activity: self.activity.clone() }
+    }
+
+    /// What goes on with the bytes of the connection.
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        self.activity.clone()
     }
 
     /// Waits for whoever reads the connection to be done with it; `None` when the client has left and they would not notice.
@@ -68,7 +95,7 @@ impl Departure {
                 return Poll::Ready(Some(output));
             }
             // It had its chance to read a moment ago, in this very task.
-            if self.is_read.load(Ordering::Relaxed) {
+            if self.activity.is_read.load(Ordering::Relaxed) {
                 self.is_waited = false;
                 return Poll::Pending;
             }
@@ -116,13 +143,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             return Poll::Ready(Ok(()));
         }
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.is_read.store(read.is_pending(), Ordering::Relaxed);
+        self.activity.is_read.store(read.is_pending(), Ordering::Relaxed);
         read
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.activity.note_written();
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -135,6 +163,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.activity.note_written();
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

@@ -191,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_on_a_connection_that_was_closed_a_moment_ago_comes_back() {
         let mut connection = closed().await;
-        let sent = tokio::time::timeout(Duration::from_secs(5), connection.send(request(), LONG)).await;
+        let sent = timeout(Duration::from_secs(5), connection.send(request(), LONG)).await;
         assert!(matches!(sent, Ok(Err(SendFailure::Unsent(_)))), "it never left, and nobody else gets it");
         assert!(!connection.is_reusable());
     }

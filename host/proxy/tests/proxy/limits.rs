@@ -328,6 +328,19 @@ fn a_head_that_does_not_come_in_time_ends_its_connection() {
 }
 
 #[test]
+fn half_a_head_ends_with_the_time_for_it_also_while_the_proxy_drains() {
+    let upstream = answering();
+    let timeouts = Timeouts { client_head: Duration::from_millis(300), drain: Duration::from_secs(600), ..Timeouts::default() };
+    let mut rig = Rig::new(ProxyConfig { timeouts, ..config(vec![server(&[upstream.address()])]) });
+    let mut half = rig.open(&[], CALL);
+    assert_eq!(half.reply().unwrap().status(), 200);
+    half.send(b"POST /mcp HTTP/1.1\r\nHost:").unwrap();
+    let draining = rig.drain();
+    half.wait_for_end().unwrap();
+    crate::rig::wait_for_drain(&draining);
+}
+
+#[test]
 fn a_body_that_does_not_come_in_time_is_answered() {
     let upstream = answering();
     let timeouts = Timeouts { client_body: Duration::from_millis(200), ..Timeouts::default() };

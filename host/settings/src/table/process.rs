@@ -61,7 +61,7 @@ pub(super) const PROXY: Section = Section {
             "client_head_timeout",
             DEADLINE,
             Is("\"75s\""),
-            "between two requests of a client's connection, for the head of each, and for the TLS handshake",
+            "between two requests of a client's connection (up to a quarter more), for the head of each, and for the TLS handshake",
         ),
         Key::new("client_body_timeout", DEADLINE, Is("\"5m\""), "between two pieces of a request body"),
         Key::new(
