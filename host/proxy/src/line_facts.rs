@@ -54,8 +54,14 @@ impl LineFacts {
         self.operations
     }
 
+    /// Whose fault the outcome is.
+    pub(crate) fn fault(&self, outcome: Outcome, status: u16) -> Option<&'static str> {
+        self.fault.or_else(|| blame(outcome, status, self.rpc_error_code))
+    }
+
     /// The fields of the line that come from messages.
-    pub(crate) fn into_access_line(self, outcome: Outcome) -> AccessLine {
+    pub(crate) fn into_access_line(self, outcome: Outcome, status: u16) -> AccessLine {
+        let fault = self.fault(outcome, status);
         AccessLine {
             mcp_method: self.method,
             name: self.name,
@@ -63,7 +69,7 @@ impl LineFacts {
             operations: self.operations,
             rpc_error_code: self.rpc_error_code,
             error_id: self.error_id,
-            fault: self.fault.or_else(|| blame(outcome, self.rpc_error_code)),
+            fault,
             auth_result: self.auth_result.map(AuthResult::as_str),
             ..AccessLine::default()
         }
@@ -71,9 +77,11 @@ impl LineFacts {
 }
 
 /// Whose fault an outcome is, where the gateway did not say so itself.
-fn blame(outcome: Outcome, rpc_error_code: Option<i64>) -> Option<&'static str> {
+fn blame(outcome: Outcome, status: u16, rpc_error_code: Option<i64>) -> Option<&'static str> {
     match outcome {
         Outcome::Ok => None,
+        // Everyday: a stream that the server does not offer, a session that it has forgotten, no credentials yet.
+        Outcome::HttpError if (400..500).contains(&status) => Some("client"),
         Outcome::RpcError if rpc_error_code.is_some_and(|code| !ErrorType::Rpc(code).is_server_error()) => Some("client"),
         Outcome::ToolError | Outcome::RpcError | Outcome::HttpError | Outcome::Aborted | Outcome::Unreachable | Outcome::Timeout => {
             Some("upstream")

@@ -176,7 +176,10 @@ impl TraceNotes {
 
     /// The context for the server: the attempt that reaches it is the parent of what it does.
     pub(crate) fn for_server(&self) -> TraceParent {
-        TraceParent::new(self.trace_id, self.call_id, self.head_sampled || self.is_forced)
+        let sampled = self.head_sampled || self.is_forced;
+        // A child keeps what the caller says of how the trace's id was made (Trace Context Level 2).
+        let of_caller = self.context.parent.filter(|parent| parent.trace_id == self.trace_id);
+        of_caller.map_or_else(|| TraceParent::new(self.trace_id, self.call_id, sampled), |parent| parent.child(self.call_id, sampled))
     }
 
     /// An attempt begins.

@@ -91,7 +91,8 @@ impl Verdict {
     /// crowd real failures out.
     pub(crate) fn is_error(&self) -> bool {
         match self.error() {
-            _ if self.is_turned_away() => false,
+            // Nor is a client that leaves; one that left because it took long is among the slow.
+            _ if self.is_turned_away() || self.outcome == Outcome::Cancelled => false,
             Some(ErrorType::Http(status)) if !self.is_operation => status >= 500,
             error => error.is_some_and(ErrorType::is_server_error),
         }
@@ -146,7 +147,10 @@ impl Ended {
             describe_attempt(&mut span, attempt, place);
             match (attempt.failure, error) {
                 (Some(failure), _) => span.fail(protocol, ErrorType::Named(failure.reason()), sentence(failure)),
-                (None, Some(error)) if place == last => span.fail(protocol, error, notes.fault.and_then(sentence)),
+                // What a policy denies was no failure of who sent it.
+                (None, Some(error)) if place == last && self.outcome != Outcome::Denied => {
+                    span.fail(protocol, error, notes.fault.and_then(sentence))
+                }
                 _ => {}
             }
             spans.push(span);
@@ -255,7 +259,7 @@ impl Ended {
         if let Some(request_id) = self.request_id.as_ref().filter(|_| !self.is_clients_id) {
             root.set(Attribute::RequestId, request_id.clone());
         }
-        if let Some(fault) = self.line.fault {
+        if let Some(fault) = self.line.fault(self.outcome, self.status) {
             root.set(Attribute::Fault, fault);
         }
         if notes.is_forced {

@@ -228,6 +228,9 @@ impl Shared {
                 levels.return_if_due(Instant::now());
             }
             idle = if wrote { 0 } else { idle + 1 };
+            if !self.queue.is_empty() {
+                continue;
+            }
             if idle < POLLS_BEFORE_PARKING {
                 thread::park_timeout(POLL);
             } else {
@@ -236,11 +239,12 @@ impl Shared {
         }
     }
 
-    /// Writes what is queued now; `false` when there was nothing.
+    /// Writes what is queued now, and not what comes meanwhile: where that never ends, others have to be told something too. `false` when there was
+    /// nothing.
     fn drain(&self, lines: &mut LineWriter, trouble: &mut Trouble) -> bool {
         let mut any = false;
         let (fields, tap) = (self.access_fields.load_full(), self.tap.load_full());
-        while let Some(record) = self.queue.pop() {
+        for record in std::iter::from_fn(|| self.queue.pop()).take(self.queue.len()) {
             any = true;
             let is_full = lines.add(record.signal(), |batch| match &record {
                 Record::Own(record) => record.append_to(batch, self.config.format, self.config.colours),

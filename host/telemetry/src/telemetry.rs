@@ -239,10 +239,10 @@ impl Telemetry {
     /// answer meanwhile.
     pub fn shutdown(&self, deadline: Duration) -> bool {
         let until = Instant::now() + deadline;
-        // First what needs nobody else; and it is the writers of logs who hand lines to the export.
-        self.flush(deadline);
         thread::scope(|scope| {
             let traces = scope.spawn(|| self.traces.shutdown(until));
+            // It is the writers of logs who hand lines to the export. Where nobody takes their lines, time is left for a collector that does.
+            self.flush(deadline / 2);
             let others = self.exports.shutdown(until);
             traces.join().unwrap_or(false) && others
         })

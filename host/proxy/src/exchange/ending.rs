@@ -78,7 +78,7 @@ impl Exchange {
                 read: self.timing.read(),
                 write: self.timing.write(duration),
                 request_id: request_id.filter(|_| !must_clear_id),
-                ..line.into_access_line(outcome)
+                ..line.into_access_line(outcome, self.status)
             },
         };
         let telemetry = &self.shared.telemetry;

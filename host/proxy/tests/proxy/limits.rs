@@ -332,9 +332,10 @@ fn half_a_head_ends_with_the_time_for_it_also_while_the_proxy_drains() {
     let upstream = answering();
     let timeouts = Timeouts { client_head: Duration::from_millis(300), drain: Duration::from_secs(600), ..Timeouts::default() };
     let mut rig = Rig::new(ProxyConfig { timeouts, ..config(vec![server(&[upstream.address()])]) });
-    let mut half = rig.open(&[], CALL);
-    assert_eq!(half.reply().unwrap().status(), 200);
+    // Before it has asked once, it is not idle.
+    let mut half = rig.connect();
     half.send(b"POST /mcp HTTP/1.1\r\nHost:").unwrap();
+    rig.wait_for("watchgate_connections_open", &[], 1.0);
     let draining = rig.drain();
     half.wait_for_end().unwrap();
     crate::rig::wait_for_drain(&draining);

@@ -123,6 +123,48 @@ fn an_error_says_whose_it_is_and_what_the_server_says_of_it() {
     check(r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603}}"#, "upstream", "ERROR", true, "");
 }
 
+/// A stream that is not offered, a session that is forgotten, no credentials: everyday, and nothing to wake anybody for.
+#[test]
+fn what_a_server_turns_away_is_the_clients_fault_and_what_it_fails_at_is_its_own() {
+    for (status, fault, level) in [(405, "client", "WARN"), (404, "client", "WARN"), (500, "upstream", "ERROR")] {
+        let upstream = Scripted::start(move |exchange| exchange.respond(status, &[], b""));
+        let told = Told::with(&upstream, TracesConfig { ratio: 1.0, ..TracesConfig::default() }, |_| {});
+        told.rig.ask("GET", "/mcp", &[("Accept", "text/event-stream")]);
+        let line = told.line();
+        assert_eq!((&line["fault"], &line["level"]), (&fault.into(), &level.into()), "{status}");
+        let found = wait_until("the trace", || told.traces(TraceFilter::default()).pop());
+        let trace = told.rig.telemetry.recent_trace(&found.trace_id).pop().unwrap();
+        assert_eq!(trace.spans[0].get(Attribute::Fault), Some(&fault.into()), "{status}");
+    }
+}
+
+#[test]
+fn a_denied_answer_is_no_failure_of_the_server() {
+    let upstream = answering(r#"{"jsonrpc":"2.0","id":7,"result":{"text":"DENY"}}"#);
+    let told = Told::with(&upstream, TracesConfig { ratio: 1.0, ..TracesConfig::default() }, |_| {});
+    told.rig.go_live();
+    told.rig.call();
+    let found = wait_until("the trace", || told.traces(TraceFilter::default()).pop());
+    let trace = told.rig.telemetry.recent_trace(&found.trace_id).pop().unwrap();
+    let [server, client] = [0, 1].map(|place| trace.spans[place].get(Attribute::ErrorType));
+    assert_eq!((server, client, &trace.spans[1].status), (Some(&"denied".into()), None, &SpanStatus::Unset));
+}
+
+#[test]
+fn a_client_that_leaves_is_no_failure_and_what_it_says_of_its_trace_goes_on() {
+    let upstream = Scripted::start(|exchange| exchange.client_left().map(drop));
+    let told = Told::with(&upstream, TracesConfig { ratio: 1.0, ..TracesConfig::default() }, |config| config.propagation.headers = true);
+    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
+    let waiting = told.rig.open(&[("traceparent", caller)], CALL);
+    let asked = wait_until("the server is asked", || upstream.requests().pop());
+    let parent = asked.head.header("traceparent").unwrap();
+    assert!(parent.starts_with(&caller[..36]) && parent.ends_with("-03"), "{parent}");
+    drop(waiting);
+    let found = wait_until("the trace", || told.traces(TraceFilter::default()).pop());
+    let trace = told.rig.telemetry.recent_trace(&found.trace_id).pop().unwrap();
+    assert_eq!((trace.outcome, trace.is_error), ("cancelled", false));
+}
+
 #[test]
 fn the_gateways_own_errors_are_told_by_their_sentence() {
     let told = {

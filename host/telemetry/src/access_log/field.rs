@@ -100,7 +100,7 @@ fields! {
     RpcErrorCode "rpc_error_code" Integer "" "The code of a JSON-RPC error in the answer.";
     Session "session" Text "" "The first eight bytes of the SHA-256 of the session's id, never the id, which is a credential; of HTTP+SSE, of the path and query that its messages are posted to.";
     ProtocolVersion "protocol_version" Text "" "The MCP revision in use, where it is known.";
-    Fault "fault" Text "" "Whose fault an error is: `client`, `upstream`, `plugin` or `gateway`. The codes -32700, -32600, -32601, -32602 and -32002 are the client's.";
+    Fault "fault" Text "" "Whose fault an error is: `client`, `upstream`, `plugin` or `gateway`. The codes -32700, -32600, -32601, -32602 and -32002, and statuses from 400 to 499, are the client's.";
     ErrorId "error_id" Text "" "The id that the client got in the gateway's own error.";
     AuthResult "auth_result" Text "" "What the gate found where it did not let the client in: one of its own results of `watchgate_auth_total`.";
     Client "client" Text "" "The client's address and port.";

@@ -73,7 +73,7 @@ impl MaskedFields {
     }
 
     /// Whether the value under `name` is masked: when it is one of the names, or ends in one after a `_`, `-` or `.`, in
-    /// whatever case, or with a capital after a small letter or digit; `api_key`, `X-Auth-Token` and `clientSecret` are, `keyboard` and
+    /// whatever case, or with a capital after a small letter, a digit or an abbreviation; `api_key`, `X-Auth-Token` and `clientSecret` are, `keyboard` and
     /// `tokens_used` are not. The usual names are found also in the plural, with digits at their end, and before words such as `value`; what counts
     /// tokens (`max_tokens`) and MCP's `progressToken` are not among them.
     pub fn masks(&self, name: &str) -> bool {
@@ -92,7 +92,11 @@ fn ends_in(name: &str, masked: &str) -> bool {
     let (before, end) = name.as_bytes().split_at(split);
     let begins_a_word = || match before.last() {
         None | Some(b'_' | b'-' | b'.') => true,
-        Some(last) => (last.is_ascii_lowercase() || last.is_ascii_digit()) && end.first().is_some_and(u8::is_ascii_uppercase),
+        Some(last) if last.is_ascii_lowercase() || last.is_ascii_digit() => end.first().is_some_and(u8::is_ascii_uppercase),
+        // Behind an abbreviation (`DBPassword`), but not within one.
+        Some(last) => {
+            last.is_ascii_uppercase() && matches!(end, [first, second, ..] if first.is_ascii_uppercase() && second.is_ascii_lowercase())
+        }
     };
     end.eq_ignore_ascii_case(masked.as_bytes()) && begins_a_word()
 }
@@ -152,6 +156,9 @@ mod tests {
             "a_ü",
             "field2",
             "clientSecret",
+            "DBPassword",
+            "APIToken",
+            "x_JWTSecret",
             "accessToken",
             "apiKey",
             "oauth2Token",

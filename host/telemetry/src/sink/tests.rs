@@ -235,3 +235,19 @@ fn a_rotation_that_fails_keeps_no_line_from_being_written() {
     assert_eq!(numbers(&path), (0..100).collect::<Vec<_>>());
     assert_eq!(lost(&sink), (0, 0));
 }
+
+#[test]
+fn a_flush_is_over_however_many_lines_come_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Arc::new(to_file(&folder.path().join("access.log"), None));
+    let again = Arc::downgrade(&sink);
+    // Each line that is written brings another.
+    sink.set_tap(Some(Box::new(move |_, _| {
+        if let Some(sink) = again.upgrade() {
+            sink.offer(line(1));
+        }
+    })));
+    sink.offer(line(0));
+    assert!(sink.flush(DEADLINE));
+    sink.set_tap(None);
+}

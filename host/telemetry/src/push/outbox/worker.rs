@@ -147,19 +147,25 @@ impl<T, D: Destination<T>> Worker<T, D> {
         }
     }
 
-    /// One attempt for each batch, without waiting in between; the first failure ends it, because the next would fail alike.
+    /// One attempt for each batch, without waiting in between. The first failure ends it, because the next would fail alike, unless it was about what is
+    /// in the batch.
     async fn flush(&mut self, until: Instant) -> bool {
+        let mut delivered = true;
         loop {
             if self.pending.is_empty() {
                 self.pending = self.shared.next_batch();
             }
             if self.pending.is_empty() {
-                return true;
+                return delivered;
             }
             let delivering = self.destination.deliver(&self.pending);
             let result = timeout_at(until.into(), delivering).await.unwrap_or(Err(DeliveryError::TimedOut));
+            let is_refused = matches!(result, Err(DeliveryError::Refused(_)));
             if matches!(self.settle(result), Attempt::Failed) {
-                return false;
+                delivered = false;
+                if !is_refused {
+                    return false;
+                }
             }
         }
     }
