@@ -110,6 +110,8 @@ finds_the_same! {
     server_2026_07_28_guarded: check_server, Modern, Some(&policy());
     client_2025_11_25: check_client, Legacy, None;
     client_2026_07_28: check_client, Modern, None;
+    client_2025_11_25_guarded: check_client, Legacy, Some(&policy());
+    client_2026_07_28_guarded: check_client, Modern, Some(&policy());
     client_2025_11_25_public: check_public_client, Legacy, None;
     client_2026_07_28_public: check_public_client, Modern, None;
     client_2025_11_25_public_guarded: check_public_client, Legacy, Some(&policy());
