@@ -35,6 +35,11 @@ impl HookSet {
             missing_required: Vec::new(),
         }
     }
+
+    /// Whether a plugin without which nothing may pass is not live.
+    pub fn lacks_required(&self) -> bool {
+        !self.missing_required.is_empty()
+    }
 }
 
 /// The cell that holds the live set. Readers load it for each message and hold it for no longer, so that an idle stream keeps no plugin alive.

@@ -42,7 +42,7 @@ pub(crate) async fn relay(
 ) -> Response<Body> {
     // Before the set: one that is swapped in after this is seen by who compares.
     let judged_at = exchange.shared.hooks.version();
-    if lacks_required(&exchange) {
+    if exchange.shared.hooks.load().lacks_required() {
         return answer_plugin_missing(exchange);
     }
     let has_no_body = is_head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || upstream.is_end();
@@ -104,7 +104,7 @@ pub(crate) async fn relay_metadata(
     }
     match gather(&mut exchange, &mut upstream, MAX_METADATA_BYTES).await {
         // It may be gone since the head came.
-        Ok(_) if lacks_required(&exchange) => answer_plugin_missing(exchange),
+        Ok(_) if exchange.shared.hooks.load().lacks_required() => answer_plugin_missing(exchange),
         Ok((body, trailers)) => {
             let host = asked.sent_host(&exchange.server);
             let rewritten = exchange.server.oauth.as_ref().and_then(|oauth| oauth.document(&body, place, host.as_ref()));
@@ -119,11 +119,6 @@ pub(crate) async fn relay_metadata(
         Err(Gathering::NoRoom) => answer_fault(exchange, Fault::NoRoom, None),
         Err(Gathering::Failed(fault)) => answer_fault(exchange, fault, None),
     }
-}
-
-/// Whether a plugin without which nothing may pass is not live.
-fn lacks_required(exchange: &Exchange) -> bool {
-    !exchange.shared.hooks.load().missing_required.is_empty()
 }
 
 fn answer_plugin_missing(exchange: Box<Exchange>) -> Response<Body> {
@@ -223,7 +218,7 @@ async fn redact_document(mut exchange: Box<Exchange>, mut parts: Parts, body: By
         headers: Vec::new(),
     };
     let hooks = exchange.shared.hooks.load_full();
-    if !hooks.missing_required.is_empty() {
+    if hooks.lacks_required() {
         // It has gone while the answer came.
         return answer_plugin_missing(exchange);
     }

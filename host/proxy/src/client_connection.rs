@@ -16,12 +16,12 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::{sleep, timeout};
 use watchgate_telemetry::{ConnectionRefusal, ConnectionRefused, Limit};
 
 use crate::client_stream::{StreamBody, StreamExecutor};
 use crate::config::{Limits, Timeouts};
-use crate::departure::{Activity, Departure, Watched};
+use crate::departure::{Departure, Watched};
 use crate::life;
 use crate::listener::{Order, Speech};
 use crate::presence::Presence;
@@ -186,7 +186,10 @@ impl Connection {
         let presence = end.presence.clone();
         // In a set of their own, because they are asked only when there is something new with them: a connection is woken several times for each exchange.
         let mut seldom = FuturesUnordered::new();
-        seldom.push(quiet(presence.clone(), departure.activity(), timeouts.client_head).map(|()| Summons::Quiet).boxed());
+        let (of_exchanges, of_bytes) = (presence.clone(), departure.activity());
+        // An answer may be on its way for long after its exchange is over.
+        let was_used = move || of_exchanges.busy() > 0 || of_bytes.take_written();
+        seldom.push(quiet(timeouts.client_head, was_used).map(|()| Summons::Quiet).boxed());
         seldom.push(async move { Summons::Told(end.told().await) }.boxed());
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
@@ -250,7 +253,8 @@ impl Connection {
                 connection.as_mut().graceful_shutdown();
                 return Ok(connection.await?);
             },
-            () = unused(&presence, timeouts.client_head) => {}
+            // Not by what is written: pings are.
+            () = quiet(timeouts.client_head, || presence.busy() > 0) => {}
         }
         connection.as_mut().graceful_shutdown();
         loop {
@@ -278,23 +282,12 @@ async fn read_first(stream: &mut TcpStream) -> io::Result<([u8; PREFACE.len()], 
     Ok((first, length))
 }
 
-/// Resolves when no exchange was going on and nothing was written for `limit` or up to a quarter more: exactly then, where there never was.
-async fn quiet(presence: Arc<Presence>, activity: Arc<Activity>, limit: Duration) {
+/// Resolves when four looks in a row, a quarter of `limit` apart, do not find that a connection `was_used`.
+async fn quiet(limit: Duration, mut was_used: impl FnMut() -> bool) {
     let mut quarters = 0;
     while quarters < 4 {
-        tokio::time::sleep(limit / 4).await;
-        let is_used = presence.busy() > 0 || activity.take_written();
-        quarters = if is_used { 0 } else { quarters + 1 };
-    }
-}
-
-/// Resolves when no exchange was going on for `limit`.
-async fn unused(presence: &Presence, limit: Duration) {
-    let mut rounds = interval(limit / 2);
-    let mut quiet = 0;
-    while quiet < 3 {
-        rounds.tick().await;
-        quiet = if presence.busy() == 0 { quiet + 1 } else { 0 };
+        sleep(limit / 4).await;
+        quarters = if was_used() { 0 } else { quarters + 1 };
     }
 }
 

@@ -126,7 +126,7 @@ impl EventBody {
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     self.exchange.note_came(self.patience.note_progress());
-                    if !self.exchange.shared.hooks.load().missing_required.is_empty() {
+                    if self.exchange.shared.hooks.load().lacks_required() {
                         return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late))));
                     }
                     if let Some(target) = self.upstream.take_messages() {
@@ -194,7 +194,7 @@ impl EventBody {
     /// Goes on with an event. The chain is loaded for each message: a stream holds no generation.
     fn judge(&mut self, step: impl FnOnce(&mut Exchange, &Arc<HookSet>) -> Option<Step>) -> Poll<Option<Result<Bytes, Cut>>> {
         let hooks = self.exchange.shared.hooks.load_full();
-        if !hooks.missing_required.is_empty() {
+        if hooks.lacks_required() {
             return Poll::Ready(Some(Err(self.cut(Outcome::Denied, Cut::Late))));
         }
         let mut written = Bytes::new();
@@ -305,7 +305,7 @@ async fn summons(shared: Arc<Shared>) -> Summons {
     let mut phase = shared.phase.subscribe();
     let mut swaps = shared.hooks.subscribe();
     loop {
-        if !shared.hooks.load().missing_required.is_empty() {
+        if shared.hooks.load().lacks_required() {
             return Summons::MustNotPass;
         }
         // An error of either means that its other end is gone, which ends streams too.

@@ -141,7 +141,7 @@ fn only_request_id(scanned: &Scanned) -> Option<RequestId> {
 /// `redact` of the request.
 async fn request_steps(shared: &Arc<Shared>, exchange: &mut Exchange, mut ready: Ready, scanned: Scanned) -> Next {
     let hooks = shared.hooks.load_full();
-    if !hooks.missing_required.is_empty() {
+    if hooks.lacks_required() {
         let id = only_request_id(&scanned);
         note_client_requests(exchange, scanned);
         return Next::Answer(fault_response(exchange, Fault::PluginMissing, id.as_ref()));

@@ -161,7 +161,7 @@ impl RelayBody {
         let live = hooks.load();
         let is_wanted = live.redaction.wants(Surface::Wire, Direction::ServerToClient, None, None);
         let is_old_message = self.tap.is_some() && self.exchange.response_bytes > 0;
-        !live.missing_required.is_empty() || (is_wanted && !is_old_message)
+        live.lacks_required() || (is_wanted && !is_old_message)
     }
 
     fn end(&mut self) {
